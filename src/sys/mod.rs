@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel and the foreign functions: the only folder where `unsafe` may be written.
+
+pub mod address;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Formats on the wire. No I/O, no time: bytes in, facts out.
+
+pub mod client_hello;
+
+/// What a parser says of the bytes it was shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<T> {
+    /// Complete; `usize` bytes of the input belong to it.
+    Done(T, usize),
+    /// A valid beginning; show more.
+    More,
+    /// Never valid, however it goes on; the text says why.
+    Bad(&'static str),
+}
