@@ -12,4 +12,15 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod closing;
+mod connect;
+mod half_close;
+mod handshake;
 mod harness_sees;
+mod phases;
+mod reset;
+mod resume;
+mod slow_reader;
+mod small_buffer;
+mod transfer;
+mod truncation;
