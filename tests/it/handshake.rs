@@ -252,7 +252,7 @@ fn a_storm_of_key_updates_is_bounded() {
     let before = rig.tunnel.figures();
     let mut sent = 0;
     for _ in 0..full(100_000, 10_000) {
-        key_update(peer.tls());
+        key_update(peer.tls().ssl());
         // An empty write is not possible in TLS; one byte of payload carries the update out.
         if peer.try_send(b"x").is_err() {
             break;
@@ -275,15 +275,15 @@ fn a_storm_of_key_updates_is_bounded() {
 
 #[cfg(not(feature = "aws-lc"))]
 #[expect(unsafe_code, reason = "the call that the openssl crate lacks")]
-fn key_update(stream: &mut openssl::ssl::SslStream<std::net::TcpStream>) {
+fn key_update(session: &openssl::ssl::SslRef) {
     unsafe extern "C" {
         fn SSL_key_update(ssl: *mut openssl_sys::SSL, kind: std::ffi::c_int) -> std::ffi::c_int;
     }
     /// SSL_KEY_UPDATE_REQUESTED of openssl/ssl.h: the peer shall renew its keys too.
     const REQUESTED: std::ffi::c_int = 1;
     // An `SslRef` is the library's object itself, seen through a reference.
-    let ssl = std::ptr::from_ref(stream.ssl()).cast_mut().cast::<openssl_sys::SSL>();
-    // SAFETY: the pointer is to the live session of `stream`, which is borrowed mutably for the whole call.
+    let ssl = std::ptr::from_ref(session).cast_mut().cast::<openssl_sys::SSL>();
+    // SAFETY: the pointer is to a live session, and the one thread that uses it is here.
     let done = unsafe { SSL_key_update(ssl, REQUESTED) };
     assert_eq!(done, 1);
 }

@@ -18,6 +18,7 @@ mod half_close;
 mod handshake;
 mod harness_sees;
 mod phases;
+mod programs;
 mod reset;
 mod resume;
 mod slow_reader;

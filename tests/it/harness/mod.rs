@@ -7,6 +7,7 @@
 //! * [`TlsClient`]: how a client shakes hands.
 //! * [`Backend`]: a server made of one closure.
 //! * [`hello`], [`refusing`], [`BlackHole`], [`Limited`]: peers that break off.
+//! * [`Program`], [`Nginx`]: other people's programs.
 //! * [`Rig`]: all of them joined in one of the four combinations of [`Sides`].
 //!
 //! Invariants: [`wait_for`] is the only place that lets time pass; whatever blocks has a deadline ([`PATIENCE`]), and a
@@ -18,6 +19,7 @@ mod client;
 mod faults;
 mod peer;
 mod pki;
+mod program;
 mod rig;
 mod tunnel;
 
@@ -27,6 +29,7 @@ pub(crate) use {
     faults::{BlackHole, Limited, hello, refusing},
     peer::{Duplex, End, Pattern, Peer, Received, digest_of_pattern},
     pki::{Files, Pki},
+    program::{Nginx, Program, free_address, openssl_server},
     rig::{Rig, Sides},
     tunnel::{Figures, Line, Options, Tunnel},
 };
