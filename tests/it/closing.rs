@@ -125,6 +125,7 @@ fn a_slow_reader_gets_everything_the_server_left_behind() {
         setsockopt(client.socket(), sockopt::RcvBuf, &4096).unwrap();
         // It reads nothing until the tunnel cannot go on any further.
         rig.tunnel.assert_rest();
+        setsockopt(client.socket(), sockopt::RcvBuf, &(1 << 20)).unwrap();
         let (bytes, end) = client.receive_all();
         assert_eq!((bytes.len() as u64, end), (BYTES, End::Clean), "{sides:?}");
         assert_eq!(openssl::sha::sha256(&bytes), digest_of_pattern(8, BYTES), "{sides:?}");
@@ -144,6 +145,7 @@ fn a_slow_server_gets_everything_the_client_left_behind() {
             Options::default(),
             move |mut peer: Peer| {
                 slow.wait();
+                setsockopt(peer.socket(), sockopt::RcvBuf, &(1 << 20)).unwrap();
                 peer.receive_all()
             },
         );

@@ -15,6 +15,11 @@ const SWEEP: [(&str, u64); 7] = [
     ("64KiB", 12_000_000),
 ];
 
+/// The receive buffer of a reader that pauses, so that little hides in the kernel, and the one with which it goes on: a
+/// small one costs a timer of the kernel per few KiB.
+const SCANT: usize = 4_096;
+const AMPLE: usize = 1 << 20;
+
 /// What the reader takes before it pauses.
 const FIRST: u64 = 1_000;
 
@@ -23,11 +28,12 @@ fn down(sides: Sides) {
         let more = format!("buffer = \"{buffer}\"");
         let rig = Rig::new(sides, &more, move |mut peer| peer.duplex(&Duplex::whole(bytes, 7)));
         let mut client = rig.client();
-        setsockopt(client.socket(), sockopt::RcvBuf, &4096).unwrap();
+        setsockopt(client.socket(), sockopt::RcvBuf, &SCANT).unwrap();
         client.send(b"x");
         let first = client.receive(usize::try_from(FIRST).unwrap());
         // The reader pauses until the tunnel has nothing left to do: this also sees it use no CPU time while stuck.
         rig.tunnel.assert_rest();
+        setsockopt(client.socket(), sockopt::RcvBuf, &AMPLE).unwrap();
         client.half_close();
         let (rest, end) = client.receive_all();
         assert_eq!(end, End::Clean, "{sides:?}, buffer {buffer}");
@@ -45,11 +51,12 @@ fn up(sides: Sides) {
         let rig = Rig::with(
             sides,
             &more,
-            |listening| crate::harness::Listening { receive_buffer: Some(4096), ..listening },
+            |listening| crate::harness::Listening { receive_buffer: Some(SCANT), ..listening },
             crate::harness::Options::default(),
             move |mut peer| {
                 let first = peer.receive(usize::try_from(FIRST).unwrap());
                 closed.wait();
+                setsockopt(peer.socket(), sockopt::RcvBuf, &AMPLE).unwrap();
                 let (rest, end) = peer.receive_all();
                 peer.half_close();
                 (openssl::sha::sha256(&[first, rest].concat()), end)
