@@ -2,6 +2,8 @@
 //! Policy: what the configuration promised, ready to be used by connections. Immutable once built.
 
 mod certificate;
+#[cfg(test)]
+mod handshake_tests;
 mod names;
 pub mod service;
 #[cfg(test)]

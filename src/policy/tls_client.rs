@@ -4,8 +4,8 @@
 //! Invariants: chain and name are verified unless the configuration says otherwise in so many words; a CA file, once
 //! named, is trusted alone; with verification on and no name to verify, no handshake succeeds.
 //!
-//! Not here: sessions for resumption. Whoever connects keeps them, by server, name and [`ClientTls::id`], because the
-//! library checks neither chain nor name of a server again when it resumes.
+//! Not here: sessions for resumption. Whoever connects keeps them (sys/openssl.rs `KeptSession`) by server, name and
+//! [`ClientTls::id`], because the library checks neither chain nor name of a server again when it resumes.
 
 use super::certificate::{Identity, load_certificates};
 use super::tls_common::{check, context, reason, store, wire_alpn};

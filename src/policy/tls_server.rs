@@ -56,7 +56,7 @@ impl ServerTls {
     }
 
     /// As [`Self::load`], with another limit or clock for tickets.
-    fn load_with_age(
+    pub(super) fn load_with_age(
         spec: &ServerTlsSpec,
         identity: &str,
         secret: &ProcessSecret,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The few calls of the TLS library that the safe crate lacks: session ticket keys, a certificate chain of its own
-//! for each certificate of a context, and the age of tickets.
+//! for each certificate of a context, the age of tickets, and offering a session again.
 //!
 //! Invariants: nothing here keeps a pointer beyond the life of the context it was given; callbacks never unwind into
 //! C; no policy is decided here, except that a ticket which cannot be read is as good as none.
@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "foreign functions live in this folder")]
 
 use openssl::error::ErrorStack;
-use openssl::ssl::SslContextBuilder;
+use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
 use openssl::x509::X509Ref;
 use openssl_sys as ffi;
 use std::ffi::c_void;
@@ -88,6 +88,60 @@ pub fn add_chain_certificate(
         unsafe { ffi::SSL_CTX_ctrl(context.as_ptr(), ffi::SSL_CTRL_CHAIN_CERT, 1, raw.cast::<c_void>()) }
             == 1;
     if done { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// A session a client may offer again, with the context it was agreed under.
+///
+/// The context stands for the policy and the worker: a session is never offered under another one. Which server it is
+/// for, and by what name that server was verified, is for the owner to remember.
+///
+/// OpenSSL spoils the session of a connection that is dropped without close_notify, a rule TLS 1.1 gave up (RFC 4346
+/// section 7.2.1): who drops one that may be resumed sets its shutdown state to "sent" before.
+#[derive(Clone)]
+pub struct KeptSession {
+    session: SslSession,
+    context: SslContext,
+}
+
+impl KeptSession {
+    /// The newest session of `ssl`, if it can be resumed at all: with TLS 1.3 not before a ticket has been read,
+    /// which comes after the handshake.
+    pub fn of(ssl: &SslRef) -> Option<Self> {
+        let session = ssl.session()?;
+        let raw = ptr::from_ref(session).cast::<ffi::SSL_SESSION>();
+        // SAFETY: the reference is to a live SSL_SESSION, whose address is that of the reference (see
+        // `add_chain_certificate`); the call only reads it.
+        let resumable = unsafe { SSL_SESSION_is_resumable(raw) } == 1;
+        resumable.then(|| Self { session: session.to_owned(), context: ssl.ssl_context().to_owned() })
+    }
+
+    /// Offers the session in the handshake that `ssl` is about to begin; answers whether it did, which it does not
+    /// when `ssl` belongs to another context.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn offer(&self, ssl: &mut SslRef) -> Result<bool, ErrorStack> {
+        if !ptr::eq(ssl.ssl_context(), &*self.context) {
+            return Ok(false);
+        }
+        // SAFETY: the session was made by this very context, as the safe crate demands: the context is kept alive
+        // here, so no other one can have its address.
+        unsafe { ssl.set_session(&self.session) }.map(|()| true)
+    }
+}
+
+impl std::fmt::Debug for KeptSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeptSession(…)") // it holds a secret
+    }
+}
+
+#[cfg(feature = "aws-lc")]
+use ffi::SSL_SESSION_is_resumable;
+#[cfg(not(feature = "aws-lc"))]
+// Signature as in openssl/ssl.h of 1.1.1 and later; see SSL_SESSION_is_resumable(3).
+unsafe extern "C" {
+    fn SSL_SESSION_is_resumable(session: *const ffi::SSL_SESSION) -> std::ffi::c_int;
 }
 
 /// The age of tickets, counted from the first handshake. AWS-LC has no such callbacks: there a session renewed again
