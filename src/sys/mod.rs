@@ -12,3 +12,4 @@ pub mod eventfd;
 pub mod signals;
 pub mod socket;
 pub mod splice;
+pub mod openssl;
