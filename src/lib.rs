@@ -5,6 +5,8 @@ pub mod stream;
 pub mod channel;
 pub mod config;
 pub mod connection;
+pub mod handshake;
+pub mod mode;
 pub mod error;
 pub mod event;
 pub mod log;

@@ -37,6 +37,13 @@ pub struct Buffers {
     pub pipes: PipePool,
 }
 
+impl Buffers {
+    /// Room for bytes that are read to be looked at.
+    pub fn plain(&mut self) -> &mut [u8] {
+        &mut self.plain
+    }
+}
+
 impl Default for Buffers {
     fn default() -> Self {
         let (scratch, fifos, pipes) = (Scratch::default(), Pool::default(), PipePool::default());
@@ -138,6 +145,11 @@ impl Channel {
         self.fifo.len() + self.pipe.as_ref().map_or(0, |(_, bytes)| *bytes)
     }
 
+    /// Bytes the carrier may take.
+    pub fn room(&self) -> usize {
+        self.fifo.room()
+    }
+
     /// Whether the source should be read: there is room, and the sink is not so far behind that it would only pile up.
     pub fn wants_input(&self, to: &Endpoint) -> bool {
         matches!(self.flow, Flow::Open)
@@ -149,6 +161,17 @@ impl Channel {
     /// Whether the last byte has left the carrier and the sink's stream.
     pub fn is_empty(&self, to: &Endpoint) -> bool {
         self.held() == 0 && to.stream.residue() == 0
+    }
+
+    /// Takes the reason out of a direction that broke, which is over then.
+    pub fn take_reason(&mut self) -> Option<Reason> {
+        match mem::replace(&mut self.flow, Flow::Shut) {
+            Flow::Breaking(reason) | Flow::Dead(reason) => Some(reason),
+            other => {
+                self.flow = other;
+                None
+            }
+        }
     }
 
     /// Ends the direction before its source does, as if it had ended (a relay that answers by itself).

@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod context;
 pub mod guard;
+mod last_words;
 pub mod pair;
 pub mod plan;
 pub mod relay;

@@ -32,8 +32,11 @@ fn session(pair: &Pair, service: &Service, ctx: &Ctx) -> Result<Session, Reason>
     let route = &service.routes[pair.facts.route];
     let Some(policy) = &route.connect_tls else { return Err(failed("no TLS is configured".to_owned())) };
     let name = route.upstream.servers.get(pair.attempt.server).and_then(|server| server.tls_name.as_deref());
-    let resumed = ticket_key(pair, service).and_then(|key| ctx.ticket(&key));
-    policy.session(ctx.worker, name, resumed).map_err(|error| failed(error.to_string()))
+    let mut session = policy.session(ctx.worker, name).map_err(|error| failed(error.to_string()))?;
+    if let Some(ticket) = ticket_key(pair, service).and_then(|key| ctx.ticket(&key)) {
+        ticket.offer(&mut session).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(session)
 }
 
 /// Under which key sessions with this connection's server are kept; none where it speaks no TLS.

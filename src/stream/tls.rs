@@ -11,18 +11,19 @@
 use super::raw::{receive, transmit};
 use super::{Got, Put, SCRATCH, Sink, Source};
 use crate::error::Break;
+use crate::sys::openssl::KeptSession;
 use crate::sys::socket::Socket;
 use openssl::error::ErrorStack;
-use openssl::ssl::{self, ErrorCode, NameType, Ssl, SslSession, SslStream};
+use openssl::ssl::{self, ErrorCode, NameType, ShutdownState, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
 use std::io::{self, Read, Write};
 use std::mem;
 
-/// A session made by policy, not begun yet.
+/// A session made by policy, ready to accept or to connect.
 pub type Session = Ssl;
 
 /// An agreed session, to be resumed by a later connection to the same server.
-pub type Ticket = SslSession;
+pub type Ticket = KeptSession;
 
 /// A TLS record's header: type, version, length (RFC 8446 section 5.1).
 const HEADER: usize = 5;
@@ -234,10 +235,14 @@ impl TlsStream {
         self.inner.ssl().servername_raw(NameType::HOST_NAME)
     }
 
-    /// The session in its present form, with the newest ticket, if it can be resumed.
-    pub fn ticket(&self) -> Option<Ticket> {
-        let session = self.inner.ssl().session()?;
-        Some(session.to_owned())
+    /// The session in its present form, with the newest ticket, if it can be resumed. For the end of a connection: it
+    /// marks our direction as shut, or dropping the stream would spoil the session.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        let ticket = if self.dead { None } else { KeptSession::of(self.inner.ssl()) };
+        if ticket.is_some() {
+            self.inner.set_shutdown(ShutdownState::SENT);
+        }
+        ticket
     }
 
     /// Runs `call` with the worker's memory in the library's hands, then takes it back and sends what was collected.
