@@ -19,7 +19,8 @@ export PREFIX DESTDIR PORT FEATURES
 CARGO   ?= cargo
 flags   := --locked $(if $(FEATURES),--features $(FEATURES))
 need    := sh packaging/need.sh
-binary  := $(or $(CARGO_TARGET_DIR),target)/release/tunnel
+target  := $(or $(CARGO_TARGET_DIR),target)
+binary  := $(target)/release/tunnel
 scripts := .ci/run packaging/tunnel.init $(wildcard packaging/*.sh)
 pages   := $(wildcard man/*.[1-8])
 
@@ -39,9 +40,10 @@ run: ## build, then show it working on 127.0.0.1:PORT (8443); Ctrl-C ends it
 	$(CARGO) build --release $(flags)
 	@sh packaging/demo.sh $(binary)
 
-test: ## run all tests (TEST=name for some)
+test: ## run all tests (TEST=name for some of the Rust ones)
 	$(need) test
 	$(CARGO) test $(flags) $(TEST)
+	sh packaging/test.sh $(target)/debug/tunnel
 
 check: ## formatting, lints, documentation, man pages, scripts
 	$(need) check
