@@ -11,11 +11,10 @@ fail() {
     exit 1
 }
 
-[ -d fuzz/fuzz_targets ] || fail 'there is no target under fuzz/fuzz_targets'
+[ -f fuzz/Cargo.toml ] || fail 'there is no fuzz/Cargo.toml'
 cargo +nightly --version >/dev/null 2>&1 || fail 'nightly Rust is missing:' '    rustup toolchain install nightly'
 cargo +nightly fuzz --version >/dev/null 2>&1 || fail 'cargo-fuzz is missing:' '    cargo install cargo-fuzz'
-for file in fuzz/fuzz_targets/*.rs; do
-    target=$(basename "$file" .rs)
+for target in $(cargo +nightly fuzz list); do
     echo "== $target, $seconds s"
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds"
 done
