@@ -2,3 +2,4 @@
 //! The kernel and the foreign functions: the only folder where `unsafe` may be written.
 
 pub mod address;
+pub mod time;
