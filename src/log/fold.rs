@@ -197,7 +197,10 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            #[expect(clippy::disallowed_methods, reason = "an Instant to count from: the test injects the rest")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an Instant to count from: the test injects the rest"
+            )]
             let start = Instant::now();
             Self { fold: Fold::default(), marks: Marks::new(), start, told: Vec::new() }
         }
@@ -299,7 +302,9 @@ mod tests {
                     // A window every few lines, so that opening and closing race with the producer.
                     turn += 1;
                     let now = *start + Duration::from_millis(turn * 700);
-                    passed += u64::from(fold.admit(&kind, Level::Info, now, marks, &mut |told_one| told.push(told_one)));
+                    passed += u64::from(
+                        fold.admit(&kind, Level::Info, now, marks, &mut |told_one| told.push(told_one)),
+                    );
                 }
                 turn += 1;
                 let now = *start + Duration::from_millis(turn * 700);

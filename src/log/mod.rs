@@ -456,7 +456,9 @@ mod tests {
         }
         let names: Vec<_> = Level::ALL.into_iter().map(Level::name).collect();
         assert_eq!(names, Level::NAMES);
-        assert!(Level::NAMES.iter().all(|name| Level::from_name(name).is_some_and(|level| level.name() == *name)));
+        assert!(
+            Level::NAMES.iter().all(|name| Level::from_name(name).is_some_and(|level| level.name() == *name))
+        );
         assert_eq!(Level::from_name("warn"), None);
     }
 }

@@ -11,7 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::sys::time::{LocalTime, local};
 
 /// The month names of RFC 3164, in English whatever the locale says.
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Seconds and milliseconds since the epoch; a clock before the epoch counts as the epoch.
 fn split(moment: SystemTime) -> (i64, u32) {

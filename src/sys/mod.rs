@@ -2,4 +2,5 @@
 //! The kernel and the foreign functions: the only folder where `unsafe` may be written.
 
 pub mod address;
+pub mod append;
 pub mod time;

@@ -4,6 +4,8 @@
 //! The zone is read by the C library at the first call and kept: call [`local`] once before a chroot(2), or the
 //! zone's file is out of reach. Reading the clock is not here, nor is writing a date as text.
 
+#![expect(unsafe_code, reason = "localtime_r takes pointers; the safe crates have no local time")]
+
 use std::mem::MaybeUninit;
 
 /// A moment as a local calendar and a local clock show it.
@@ -31,7 +33,8 @@ impl LocalTime {
 /// The local time `seconds` after 1970-01-01T00:00:00Z; the epoch itself where the year does not fit an `int`.
 #[must_use]
 pub fn local(seconds: i64) -> LocalTime {
-    let Ok(seconds) = libc::time_t::try_from(seconds) else { return LocalTime::EPOCH };
+    // Fits everywhere but where `time_t` has 32 bits.
+    let seconds = libc::time_t::try_from(seconds).unwrap_or(0);
     let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call, the second for writing a whole `tm`. The function is
     // thread-safe by POSIX; it reads the environment variable TZ, which nothing in this crate ever sets.
