@@ -148,6 +148,12 @@ impl Level {
     }
 }
 
+impl Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A line on its way to the writer.
 #[derive(Debug)]
 struct Record {
@@ -377,12 +383,6 @@ impl Memory {
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         std::iter::from_fn(|| self.shared.queue.pop()).map(|record| record.text).collect()
-    }
-}
-
-impl Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -247,7 +247,8 @@ impl Scribe {
         let more = lost - self.reported;
         self.reported = lost;
         self.report_from = now + REPORT_EVERY;
-        self.note(Level::Warning, "lines-lost", |text| text.field("lines", more));
+        // Whatever the level: who finds no such line must be able to trust that none is missing.
+        self.push(Level::Warning, "lines-lost", |text| text.field("lines", more));
         true
     }
 
@@ -291,10 +292,14 @@ impl Scribe {
     /// A line of the thread's own, if its level is wanted.
     fn note(&mut self, level: Level, event: &'static str, fields: impl FnOnce(&mut Text)) {
         if self.shared.wants(level) {
-            let mut text = Text::new(event);
-            fields(&mut text);
-            self.first.push_back(Record { made: wall_now(), level, text: text.into_string(), kind: None });
+            self.push(level, event, fields);
         }
+    }
+
+    fn push(&mut self, level: Level, event: &'static str, fields: impl FnOnce(&mut Text)) {
+        let mut text = Text::new(event);
+        fields(&mut text);
+        self.first.push_back(Record { made: wall_now(), level, text: text.into_string(), kind: None });
     }
 
     fn warn(&mut self, warning: &str) {
@@ -309,4 +314,339 @@ fn tell(summary: Summary) -> Record {
     text.field("service", summary.subject);
     text.field("more", summary.more);
     Record { made: wall_now(), level: summary.level, text: text.into_string(), kind: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::wait_for;
+    use super::super::{Facility, Log, QUEUE, Settings, Target, sink};
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    /// What the test sees of a [`Script`], and how it steers it.
+    #[derive(Debug, Default)]
+    struct Stage {
+        lines: crossbeam_queue::SegQueue<String>,
+        written: AtomicU64,
+        blocked: AtomicBool,
+        losing: AtomicBool,
+    }
+
+    impl Stage {
+        fn take(&self) -> Vec<String> {
+            std::iter::from_fn(|| self.lines.pop()).collect()
+        }
+
+        fn written(&self) -> u64 {
+            self.written.load(Ordering::SeqCst)
+        }
+    }
+
+    /// A sink that does as told; the loss is noticed when it flushes, as with a file.
+    struct Script {
+        stage: Arc<Stage>,
+        lost: u64,
+    }
+
+    impl Sink for Script {
+        fn put(&mut self, entry: &Entry<'_>) -> Result<(), Later> {
+            if self.stage.blocked.load(Ordering::SeqCst) {
+                return Err(Later(Duration::from_millis(1)));
+            }
+            if self.stage.losing.load(Ordering::SeqCst) {
+                self.lost += 1;
+            } else {
+                self.stage.lines.push(entry.text.to_owned());
+            }
+            self.stage.written.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<(), Later> {
+            Ok(())
+        }
+        fn reopen(&mut self) -> io::Result<Option<String>> {
+            Err(io::Error::other("no such thing"))
+        }
+        fn trouble(&mut self) -> sink::Trouble {
+            let lost = std::mem::take(&mut self.lost);
+            sink::Trouble { lost, warning: (lost > 0).then(|| "it hurts".into()) }
+        }
+        fn unwritten(&self) -> u64 {
+            0
+        }
+    }
+
+    /// What would go to stderr.
+    #[derive(Clone, Default)]
+    struct Errors(Arc<crossbeam_queue::SegQueue<u8>>);
+
+    impl Errors {
+        fn take(&self) -> String {
+            let bytes = std::iter::from_fn(|| self.0.pop()).collect();
+            String::from_utf8(bytes).unwrap()
+        }
+    }
+
+    impl Write for Errors {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            bytes.iter().for_each(|byte| self.0.push(*byte));
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start(sink: Box<dyn Sink>, capacity: usize) -> (Log, Writer, Errors) {
+        let errors = Errors::default();
+        let shared = Arc::new(Shared::new(Level::Info, capacity));
+        let log = Log { shared: Arc::clone(&shared), tag: "tunnel[1]".into() };
+        let writer = Writer::start(shared, sink, Box::new(errors.clone()), Duration::ZERO).unwrap();
+        (log, writer, errors)
+    }
+
+    fn script(capacity: usize) -> (Log, Writer, Errors, Arc<Stage>) {
+        let stage = Arc::new(Stage::default());
+        let (log, writer, errors) = start(Box::new(Script { stage: Arc::clone(&stage), lost: 0 }), capacity);
+        (log, writer, errors, stage)
+    }
+
+    #[test]
+    fn lines_come_in_order_and_the_end_writes_what_is_queued() {
+        let (log, writer, errors, stage) = script(QUEUE);
+        for number in 0..5000 {
+            log.line(Level::Info, "x").field("n", number).send();
+        }
+        writer.finish();
+        let expected: Vec<_> = (0..5000).map(|number| format!("event=x n={number}")).collect();
+        assert_eq!(stage.take(), expected);
+        assert_eq!((log.lost(), errors.take()), (0, String::new()));
+        log.line(Level::Error, "late").send();
+        assert!(log.shared.queue.is_empty(), "what is sent after the end stays nowhere");
+    }
+
+    #[test]
+    fn several_threads_lose_nothing_the_queue_can_hold() {
+        let (log, writer, _, stage) = script(QUEUE);
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let log = log.clone();
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        log.line(Level::Info, "x").field("t", thread).field("n", number).send();
+                    }
+                });
+            }
+        });
+        wait_for(|| stage.written() == 8000);
+        drop(writer);
+        let lines = stage.take();
+        for thread in 0..4 {
+            let of = format!("event=x t={thread} ");
+            let mine: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix(&of)).collect();
+            assert_eq!(mine.len(), 2000);
+            assert!(mine.iter().enumerate().all(|(number, line)| *line == format!("n={number}")));
+        }
+    }
+
+    #[test]
+    fn an_idle_writer_takes_no_turn_and_a_line_wakes_it() {
+        let (log, writer, _, stage) = script(QUEUE);
+        for number in 1..=200 {
+            log.line(Level::Info, "x").send();
+            // Asleep without a limit: nothing but a push or an order wakes it again, and the next round proves that
+            // the push does.
+            wait_for(|| stage.written() == number && log.shared.bell.is_asleep());
+        }
+        writer.finish();
+    }
+
+    #[test]
+    fn a_blocked_target_costs_what_the_queue_cannot_hold_and_tells_so() {
+        let (log, writer, errors, stage) = script(64);
+        stage.blocked.store(true, Ordering::SeqCst);
+        log.line(Level::Info, "x").field("n", 0).send();
+        // The writer holds the first line; from now on it takes none from the queue.
+        wait_for(|| log.shared.queue.is_empty());
+        for number in 1..=64 + 36 {
+            log.line(Level::Info, "x").field("n", number).send();
+        }
+        assert_eq!(log.lost(), 36);
+        stage.blocked.store(false, Ordering::SeqCst);
+        wait_for(|| stage.written() == 66);
+        let lines = stage.take();
+        for (number, line) in lines[..65].iter().enumerate() {
+            assert_eq!(*line, format!("event=x n={number}"));
+        }
+        assert_eq!(lines[65..], ["event=lines-lost lines=36"]);
+        writer.finish();
+        assert_eq!(errors.take(), "", "told in the log, so not on stderr");
+    }
+
+    #[test]
+    fn a_target_blocked_for_ever_does_not_hold_up_the_end() {
+        let (log, writer, errors, stage) = script(64);
+        stage.blocked.store(true, Ordering::SeqCst);
+        for _ in 0..5 {
+            log.line(Level::Info, "x").send();
+        }
+        writer.finish();
+        assert_eq!(errors.take(), "tunnel: 5 log lines lost\n");
+        assert_eq!(log.lost(), 5);
+    }
+
+    #[test]
+    fn lines_a_target_loses_are_counted_and_told_when_it_works_again() {
+        let (log, writer, errors, stage) = script(QUEUE);
+        stage.losing.store(true, Ordering::SeqCst);
+        for number in 1..=3 {
+            log.line(Level::Info, "x").send();
+            wait_for(|| log.lost() == number);
+        }
+        stage.losing.store(false, Ordering::SeqCst);
+        log.line(Level::Info, "y").send();
+        wait_for(|| stage.written() == 5);
+        assert_eq!(stage.take(), ["event=y", "event=lines-lost lines=3"]);
+        writer.finish();
+        assert_eq!(errors.take(), "tunnel: it hurts\n".repeat(3), "each warning of the sink is handed on");
+    }
+
+    #[test]
+    fn a_flood_of_failures_folds_and_the_rest_is_told() {
+        let (log, writer, _, stage) = script(QUEUE);
+        for number in 0..1000 {
+            log.failure(Level::Warning, "handshake-failed", "web").field("n", number).send();
+            log.failure(Level::Debug, "handshake-failed", "web").send();
+        }
+        log.failure(Level::Warning, "handshake-failed", "mail").send();
+        log.line(Level::Warning, "handshake-failed").send();
+        writer.finish();
+        let mut expected: Vec<_> = (0..10).map(|n| format!("event=handshake-failed n={n}")).collect();
+        expected.push("event=handshake-failed".into());
+        expected.push("event=handshake-failed".into());
+        expected.push("event=handshake-failed service=web more=990".into());
+        assert_eq!(stage.take(), expected);
+    }
+
+    #[test]
+    fn a_folded_line_is_not_formatted() {
+        let (log, writer, _, stage) = script(QUEUE);
+        for _ in 0..11 {
+            log.failure(Level::Warning, "connect-failed", "web").send();
+        }
+        wait_for(|| {
+            stage.written() == 10 && !log.failure(Level::Warning, "connect-failed", "web").is_wanted()
+        });
+        assert!(log.line(Level::Warning, "connect-failed").is_wanted());
+        writer.finish();
+    }
+
+    fn file(path: &Path, level: Level) -> Settings {
+        Settings { target: Target::File(path.to_owned()), level }
+    }
+
+    fn texts(path: &Path) -> Vec<String> {
+        let all = std::fs::read_to_string(path).unwrap();
+        all.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_reload_changes_target_and_level() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let (log, writer) = Log::start(&file(&one, Level::Info), "tunnel", 1).unwrap();
+        log.line(Level::Info, "a").send();
+        log.line(Level::Debug, "b").send();
+        wait_for(|| texts(&one).len() == 1);
+        log.switch(&file(&two, Level::Debug)).unwrap();
+        assert!(log.switch(&file(&dir.path().join("none/log"), Level::Error)).is_err());
+        wait_for(|| log.shared.switch.is_empty());
+        log.line(Level::Debug, "c").send();
+        writer.finish();
+        assert_eq!(texts(&one), ["info event=a"]);
+        assert_eq!(texts(&two), ["debug event=c"], "and the failed switch changed nothing");
+    }
+
+    #[test]
+    fn a_signal_reopens_the_file_and_a_failure_is_told_in_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+        let (log, writer) = Log::start(&file(&path, Level::Info), "tunnel", 1).unwrap();
+        log.line(Level::Info, "a").send();
+        wait_for(|| texts(&path).len() == 1);
+        std::fs::rename(&path, &old).unwrap();
+        log.reopen();
+        wait_for(|| path.exists() && texts(&path).len() == 1);
+        log.line(Level::Info, "b").send();
+        writer.finish();
+        assert_eq!(texts(&old), ["info event=a"]);
+        let reopened = format!("notice event=log-reopened file={}", path.display());
+        assert_eq!(texts(&path), [reopened.as_str(), "info event=b"]);
+
+        let (log, writer, errors, stage) = script(64);
+        log.reopen();
+        wait_for(|| stage.written() == 1);
+        writer.finish();
+        assert_eq!(stage.take(), ["event=log-reopen-failed error=\"no such thing\""]);
+        assert_eq!(errors.take(), "tunnel: the log stays as it was: no such thing\n");
+    }
+
+    #[test]
+    fn a_full_disk_warns_once_and_stops_nobody() {
+        let sink = sink::open(&Target::File("/dev/full".into()), "tunnel[1]").unwrap();
+        let (log, writer, errors) = start(sink, QUEUE);
+        for number in 1..=100 {
+            log.line(Level::Info, "x").send();
+            wait_for(|| log.lost() == number);
+        }
+        writer.finish();
+        let told = errors.take();
+        let (warning, rest) = told.split_once('\n').unwrap();
+        assert!(warning.starts_with("tunnel: /dev/full: cannot write the log: "), "{told}");
+        assert_eq!(rest, "tunnel: 100 log lines lost\n");
+    }
+
+    fn receive(daemon: &UnixDatagram) -> String {
+        let mut bytes = [0; 4096];
+        let count = daemon.recv(&mut bytes).unwrap();
+        std::str::from_utf8(&bytes[..count]).unwrap().split_once("]: ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn syslog_may_come_late_stop_reading_and_be_restarted_without_a_line_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let target = Target::Syslog { facility: Facility(3), socket: path.clone() };
+        let (log, writer, errors) = start(sink::open(&target, "tunnel[1]").unwrap(), QUEUE);
+        let send = |numbers: std::ops::Range<u32>| {
+            for number in numbers {
+                log.line(Level::Info, "x").field("n", number).send();
+            }
+        };
+        let expect = |daemon: &UnixDatagram, numbers: std::ops::Range<u32>| {
+            for number in numbers {
+                assert_eq!(receive(daemon), format!("event=x n={number}"));
+            }
+        };
+        // Not there at the start.
+        send(0..100);
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        expect(&daemon, 0..100);
+        let told = errors.take();
+        assert!(told.contains("syslog cannot be reached") && told.lines().count() == 1, "{told}");
+        // Does not read: the kernel's queue fills, the rest waits in ours.
+        send(100..2000);
+        wait_for(|| !log.shared.queue.is_empty());
+        expect(&daemon, 100..2000);
+        // Gone and back.
+        drop(daemon);
+        std::fs::remove_file(&path).unwrap();
+        send(2000..2500);
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        expect(&daemon, 2000..2500);
+        assert_eq!(log.lost(), 0);
+        writer.finish();
+    }
 }
