@@ -13,3 +13,5 @@ pub mod signals;
 pub mod socket;
 pub mod splice;
 pub mod openssl;
+pub mod append;
+pub mod time;
