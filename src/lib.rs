@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `tunnel`: a TLS tunnel daemon for Linux.
 
+pub mod args;
 pub mod config;
 pub mod connection;
 pub mod error;
