@@ -36,5 +36,6 @@ pub mod mode;
 pub mod config;
 // The threads: main, workers, tasks.
 pub mod daemon;
-// The command line.
+// The command line, and what the program says of itself.
 pub mod args;
+pub mod version;

@@ -9,6 +9,7 @@ use super::report::{Place, Report};
 use super::settings::{Endpoint, Mode, ServiceSettings, Settings, Tls, TlsPlaces};
 use super::{Bind, LoadContext};
 use crate::connection::plan::Plan;
+use crate::mode::demo;
 use crate::policy::service::{Route, Service};
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
@@ -150,7 +151,7 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
     };
     let plan = Arc::new(match settings.mode {
         Mode::Relay => Plan::relay(service),
-        Mode::Demo => Plan::demo(service),
+        Mode::Demo => (demo::MODE.plan)(service),
     });
     let bind = |address| Bind { address, client_speaks_first, plan: Arc::clone(&plan) };
     loaded.accept.into_iter().map(bind).collect()

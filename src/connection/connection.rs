@@ -15,6 +15,7 @@ use crate::error::{Reason, Side};
 use crate::event::{Fault, Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::handshake::{Cursor, Progress};
 use crate::policy::service::Timeouts;
+use crate::stats::Counter;
 use crate::stream::Source;
 use std::mem;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ fn side_of(leg: Leg) -> Side {
 impl Connection {
     /// A connection that has just been taken from the queue.
     pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &mut Ctx) -> Self {
+        plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
         Self {
             id: ctx.next_id(),
             pair,
@@ -85,6 +87,11 @@ impl Connection {
             Phase::Linger(_) => "hearing the client out",
             Phase::Abort { .. } => "delivering the last bytes before a reset",
         }
+    }
+
+    /// Tells its state to the log.
+    pub fn dump(&self, ctx: &Ctx) {
+        super::last_words::describe(self, ctx);
     }
 
     fn timeouts(&self) -> &Timeouts {

@@ -22,6 +22,24 @@ pub(super) fn say(connection: &mut Connection, reason: &Reason, ctx: &mut Ctx) {
     keep_session(connection, ctx);
 }
 
+/// Tells of a live connection, in a dump of state.
+pub(super) fn describe(connection: &Connection, ctx: &Ctx) {
+    let Pair { facts, up, down, .. } = &connection.pair;
+    ctx.log
+        .line(Level::Notice, "state")
+        .field("id", connection.id)
+        .field("worker", ctx.worker)
+        .field("service", &connection.plan.service.name)
+        .field("client", &facts.client)
+        .field("doing", connection.activity())
+        .field("age", Millis(ctx.now.saturating_duration_since(facts.accepted)))
+        .field("in", up.read())
+        .field("out", down.written())
+        .field("held_up", up.held())
+        .field("held_down", down.held())
+        .send();
+}
+
 fn count(connection: &Connection, reason: &Reason, ctx: &Ctx) {
     let (stats, worker) = (&connection.plan.service.stats, ctx.worker);
     stats.add(worker, Counter::Closed, 1);

@@ -7,11 +7,12 @@
 #![allow(unsafe_code, reason = "the folder for it")]
 
 pub mod address;
+pub mod append;
 pub mod epoll;
 pub mod eventfd;
+pub mod openssl;
+pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod splice;
-pub mod openssl;
-pub mod append;
 pub mod time;

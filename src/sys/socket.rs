@@ -120,9 +120,7 @@ impl Listening {
                 let only_v6 = !inet.ip().is_unspecified();
                 socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only_v6)?;
             }
-            if defer {
-                set_defer_accept(&fd)?;
-            }
+            set_defer_accept(&fd, defer)?;
         }
         socket::bind(fd.as_raw_fd(), &*kernel_address(address)?)?;
         let backlog = Backlog::new(BACKLOG)?;
@@ -192,11 +190,56 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What a failed accept means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptError {
+    /// Nobody waits.
+    Empty,
+    /// That client is gone; the next one may not be (accept(2) lists the network's errors as such).
+    Client,
+    /// The system has no descriptor or memory to give.
+    System,
+}
+
+/// Sorts the errors of accept(2).
+pub fn accept_error(error: &io::Error) -> AcceptError {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => AcceptError::Empty,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::System,
+        Some(
+            libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT,
+        ) => AcceptError::Client,
+        _ => AcceptError::System,
+    }
+}
+
+/// Holds new connections of a listening socket back until the client speaks, or no more.
+///
+/// # Errors
+/// The system's.
+pub fn defer_accept(listening: &Listening, defer: bool) -> io::Result<()> {
+    match listening.address {
+        Address::Inet(_) => set_defer_accept(&listening.fd, defer),
+        _ => Ok(()),
+    }
+}
+
 /// Seconds after which a silent client is handed over although it said nothing (tcp(7) TCP_DEFER_ACCEPT).
 const DEFER_SECONDS: libc::c_int = 1;
 
-fn set_defer_accept(fd: &OwnedFd) -> io::Result<()> {
-    let seconds = DEFER_SECONDS;
+fn set_defer_accept(fd: &OwnedFd, defer: bool) -> io::Result<()> {
+    let seconds = if defer { DEFER_SECONDS } else { 0 };
     // SAFETY: the option takes one int; pointer and length describe `seconds`.
     let result = unsafe {
         libc::setsockopt(
