@@ -111,6 +111,19 @@ fn the_sample_as_it_is_does_nothing() {
 }
 
 #[test]
+fn the_examples_of_the_manual_are_toml() {
+    let manual = read("man/tunnel.conf.5");
+    let (_, examples) = manual.split_once(".Sh EXAMPLES").expect("the manual has examples");
+    let blocks = examples.split(".Bd ").skip(1).filter_map(|block| block.split_once('\n'));
+    let blocks: Vec<&str> = blocks.filter_map(|(_, block)| block.split(".Ed").next()).collect();
+    assert!(blocks.len() >= 2, "{} examples", blocks.len());
+    let lines = manual.lines().filter_map(|line| line.strip_prefix(".Dl ")).map(|line| line.replace("\\(dq", "\""));
+    for text in blocks.into_iter().map(str::to_owned).chain(lines) {
+        DeTable::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    }
+}
+
+#[test]
 fn the_manuals_are_clean() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
     for entry in fs::read_dir(directory).expect("man/ is there") {

@@ -130,7 +130,8 @@ fn places_of(fields: Fields<'_>, spec: &raw::Table) -> TlsPlaces {
 fn check_server_name(node: Node<'_>, report: &mut Report) -> Option<String> {
     let name = node.string(report)?;
     match check_host(name.value) {
-        Ok(()) => Some(name.value.to_owned()),
+        // RFC 6066 section 3 wants no dot at the end.
+        Ok(()) => Some(name.value.strip_suffix('.').unwrap_or(name.value).to_owned()),
         Err(complaint) => {
             report.complain(name.place, complaint);
             None
