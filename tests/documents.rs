@@ -117,7 +117,8 @@ fn the_examples_of_the_manual_are_toml() {
     let blocks = examples.split(".Bd ").skip(1).filter_map(|block| block.split_once('\n'));
     let blocks: Vec<&str> = blocks.filter_map(|(_, block)| block.split(".Ed").next()).collect();
     assert!(blocks.len() >= 2, "{} examples", blocks.len());
-    let lines = manual.lines().filter_map(|line| line.strip_prefix(".Dl ")).map(|line| line.replace("\\(dq", "\""));
+    let lines =
+        manual.lines().filter_map(|line| line.strip_prefix(".Dl ")).map(|line| line.replace("\\(dq", "\""));
     for text in blocks.into_iter().map(str::to_owned).chain(lines) {
         DeTable::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
     }
