@@ -192,7 +192,7 @@ mod tests {
             ("--a\u{1b}[2J", "unknown option --a\\u{1b}[2J; see tunnel -h"),
             ("-c", "option -c needs an argument"),
             ("--pidfile", "option --pidfile needs an argument"),
-            ("-c a -c b", "option -c is given more than once"),
+            ("-c a -c b", "option --config is given more than once"),
             ("--daemon=yes", "option --daemon takes no argument"),
             ("-t -T", "options -t and -T exclude each other; -T checks too"),
             ("x.conf", "unexpected argument \"x.conf\"; a configuration file is named with -c"),

@@ -41,12 +41,16 @@ impl Target {
         }
     }
 
-    /// The host part, if this is not a unix socket.
+    /// The host as TLS names it, if this is not a unix socket: without a zone, and without the dot at the end
+    /// (RFC 6066 section 3).
     pub(super) fn host(&self) -> Option<String> {
         match self {
             Self::Ready(Address::Inet(address)) => Some(address.ip().to_string()),
             Self::Ready(_) => None,
-            Self::Named(host, _) => Some(host.clone()),
+            Self::Named(host, _) => {
+                let (host, _zone) = host.split_once('%').unwrap_or((host, ""));
+                Some(host.strip_suffix('.').unwrap_or(host).to_owned())
+            }
         }
     }
 }
@@ -265,6 +269,19 @@ mod tests {
             ("unix:@tunnel", Target::Ready(Address::Abstract(b"tunnel".to_vec()))),
         ] {
             assert_eq!(parse(text, Purpose::Accept), Ok(target), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_named_as_tls_wants_them() {
+        for (text, host) in [
+            ("10.0.0.1:1", Some("10.0.0.1")),
+            ("[::1]:1", Some("::1")),
+            ("[fe80::1%eth0]:1", Some("fe80::1")),
+            ("a.example.:1", Some("a.example")),
+            ("unix:s", None),
+        ] {
+            assert_eq!(parse(text, Purpose::Connect).unwrap().host().as_deref(), host, "{text}");
         }
     }
 

@@ -51,7 +51,7 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
     let mut global = None;
     let mut services = Vec::new();
     let mut names = Vec::new();
-    let mut written = 0;
+    let mut seen = documents.iter().any(|document| report.is_broken(document.file));
     for document in documents {
         let fields = document.fields(report);
         for key in ["include", "global"] {
@@ -65,18 +65,19 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
         }
         let Some(node) = fields.get("service") else { continue };
         let Some(items) = node.items() else {
+            seen = true;
             let finding = node.mismatch("a list of tables", report);
             finding.help("write [[service]], with two brackets on either side");
             continue;
         };
-        written += items.len();
+        seen |= !items.is_empty();
         for item in items {
             let Some(fields) = item.fields(&raw::SERVICE, report) else { continue };
             let name = check_name(fields, &mut names, report);
             services.extend(check_service(fields, name, &document.directory, report));
         }
     }
-    if let (0, Some(main)) = (written, documents.first()) {
+    if let (false, Some(main)) = (seen, documents.first()) {
         report
             .missing(Place::file(main.file), "no [[service]]: there is nothing to do")
             .help("add [[service]] with `name`, `accept` and `connect`; see tunnel.conf(5)");
@@ -199,7 +200,9 @@ fn check_name<'t>(
     report: &mut Report,
 ) -> Option<At<&'t str>> {
     let Some(node) = fields.get("name") else {
-        report.missing(fields.place, "a service without `name`").help("add, for example, name = \"web\"");
+        if fields.lacks("name") {
+            report.missing(fields.place, "a service without `name`").help("add, for example, name = \"web\"");
+        }
         return None;
     };
     let name = node.string(report)?;
@@ -230,7 +233,7 @@ fn check_service(
     let mode_node = fields.get("mode");
     let mode = mode_node.map_or(Some(Mode::Relay), |node| node.choice(&MODES, report));
     let accept = fields.get("accept");
-    if accept.is_none() {
+    if fields.lacks("accept") {
         let finding = report.missing(fields.place, format!("{called} has no `accept`"));
         finding.help("add, for example, accept = \"127.0.0.1:8443\"");
     }
@@ -240,7 +243,7 @@ fn check_service(
 
     let connect = fields.get("connect");
     match (connect, mode) {
-        (None, Some(Mode::Relay)) => {
+        (None, Some(Mode::Relay)) if fields.lacks("connect") => {
             let finding = report.missing(fields.place, format!("{called} has no `connect`"));
             finding.help("add, for example, connect = \"127.0.0.1:8080\"");
         }
@@ -297,8 +300,10 @@ fn check_side<'t>(
     let (texts, tls) = if node.is_table() {
         let fields = node.fields(spec, report)?;
         let Some(address) = fields.get("address") else {
-            let message = format!("`{}` has no `address`", node.key);
-            report.missing(node.place, message).help("add, for example, address = \"127.0.0.1:8443\"");
+            if fields.lacks("address") {
+                let message = format!("`{}` has no `address`", node.key);
+                report.missing(node.place, message).help("add, for example, address = \"127.0.0.1:8443\"");
+            }
             return None;
         };
         (address.strings(report), fields.get("tls"))

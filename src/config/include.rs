@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The longest file that is read, in bytes; far above what anybody writes by hand.
-const FILE_MAX: u64 = 4 << 20;
+const FILE_MAX: u64 = 1 << 20;
 
 /// The most files one configuration may consist of.
 const FILES_MAX: usize = 1000;

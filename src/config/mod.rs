@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The configuration: from `tunnel.conf` to what the daemon serves.
 //!
-//! Three stages: `raw` is the file as written, `check` gives it meaning ([`settings`]), `load` resolves names, loads
+//! Three stages: `raw` is the file as written, `check` gives it meaning (`settings`), `load` resolves names, loads
 //! certificates and builds plans. All problems of all stages and files are collected in one [`Report`]. A [`Config`]
 //! is immutable; a reload makes a new one. Not here: who listens, and how a new configuration replaces an old one.
 

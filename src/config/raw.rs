@@ -148,6 +148,14 @@ impl<'t> Fields<'t> {
         Self { table, file, place, spec }
     }
 
+    /// Whether `key` was not written: nor as an unknown key that was taken for it, which has been told already.
+    pub(super) fn lacks(&self, key: &'static str) -> bool {
+        let unknown = self.table.iter().map(|(known, _)| known.name.as_str());
+        let mut unknown = unknown.filter(|name| !self.spec.keys.contains(name));
+        self.get(key).is_none()
+            && !unknown.any(|name| nearest(name, self.spec.keys.iter().copied()) == Some(key))
+    }
+
     /// The value of `key`, if it was written.
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'t>> {
         debug_assert!(self.spec.keys.contains(&key), "{key} is not in the table of {}", self.spec.title);

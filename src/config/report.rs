@@ -5,6 +5,7 @@
 //! Invariants: a [`Place`] belongs to the report whose sources it was made from; rendering never panics whatever the
 //! bytes of the file are, and what it prints is bounded. Not here: any knowledge of keys or values.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 /// The most problems that are printed in full; the rest is only counted.
@@ -90,38 +91,54 @@ struct Source {
     /// The path as the user wrote it.
     name: String,
     text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
     /// False when there is no text to point into.
     readable: bool,
     /// Lines (from 0) with syntax errors: what else seems wrong there is not reported.
-    broken_lines: Vec<usize>,
+    broken_lines: BTreeSet<usize>,
     /// Where a bracket was opened that is never closed: nothing after it is believed.
     broken_from: Option<usize>,
 }
 
 impl Source {
-    /// Line and column, both from 0, the column in characters.
-    fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count(), before[line_start..].chars().count())
+    fn new(name: String, text: Option<String>) -> Self {
+        let readable = text.is_some();
+        let text = text.unwrap_or_default();
+        let mut lines = vec![0];
+        lines.extend(text.match_indices('\n').map(|(newline, _)| newline + 1));
+        Self { name, text, lines, readable, broken_lines: BTreeSet::new(), broken_from: None }
     }
 
-    /// The line in which `at` lies, without its end.
-    fn line_at(&self, at: usize) -> &str {
-        let (before, after) = self.text.split_at_checked(at).unwrap_or((&self.text, ""));
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let end = after.find('\n').map_or(self.text.len(), |newline| at + newline);
-        self.text[start..end].trim_end_matches('\r')
+    /// The line of a byte, from 0.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// The column of a byte in characters, from 0.
+    fn column(&self, at: usize) -> usize {
+        let start = self.lines.get(self.line(at)).copied().unwrap_or(0);
+        self.text.get(start..at).map_or(0, |before| before.chars().count())
+    }
+
+    /// A line, without its end.
+    fn text_of(&self, line: usize) -> &str {
+        let start = self.lines.get(line).copied().unwrap_or(self.text.len());
+        self.text[start..].lines().next().unwrap_or("").trim_end_matches('\r')
+    }
+
+    fn is_broken(&self) -> bool {
+        !self.broken_lines.is_empty()
     }
 
     fn believes(&self, finding: &Finding) -> bool {
-        let broken = !self.broken_lines.is_empty() || self.broken_from.is_some();
+        let broken = self.is_broken();
         match finding.kind {
             Kind::Syntax => true,
             Kind::Missing if broken => false,
             Kind::Missing | Kind::Error | Kind::Warning => {
                 self.broken_from.is_none_or(|from| finding.place.start < from)
-                    && (!broken || !self.broken_lines.contains(&self.position(finding.place.start).0))
+                    && (!broken || !self.broken_lines.contains(&self.line(finding.place.start)))
             }
         }
     }
@@ -148,15 +165,23 @@ impl Report {
 
     /// Takes in a file; its number is for [`Place::file`]. `None` stands for a file that cannot be read.
     pub(super) fn add_source(&mut self, name: String, text: Option<String>) -> usize {
-        let readable = text.is_some();
-        let text = text.unwrap_or_default();
-        self.sources.push(Source { name, text, readable, broken_lines: Vec::new(), broken_from: None });
+        self.sources.push(Source::new(name, text));
         self.sources.len() - 1
+    }
+
+    /// Whether a file is not TOML everywhere, so that part of it may not have been seen.
+    pub(super) fn is_broken(&self, file: usize) -> bool {
+        self.sources.get(file).is_some_and(Source::is_broken)
     }
 
     /// The text of a file, as it was given to [`Self::add_source`].
     pub(super) fn text(&self, file: usize) -> &str {
         self.sources.get(file).map_or("", |source| &source.text)
+    }
+
+    /// The line of a place, from 0.
+    pub(super) fn line(&self, place: Place) -> usize {
+        self.sources.get(place.file).map_or(0, |source| source.line(place.start))
     }
 
     pub(super) fn error(&mut self, place: Place, message: impl Into<String>) -> &mut Finding {
@@ -175,8 +200,8 @@ impl Report {
     /// An error of syntax: from now on nothing else on its line is believed.
     pub(super) fn syntax(&mut self, place: Place, message: impl Into<String>) -> &mut Finding {
         if let Some(source) = self.sources.get_mut(place.file) {
-            let line = source.position(place.start).0;
-            source.broken_lines.push(line);
+            let line = source.line(place.start);
+            source.broken_lines.insert(line);
         }
         self.push(Kind::Syntax, place, message.into())
     }
@@ -206,14 +231,15 @@ impl Report {
             self.sources.get(finding.place.file).is_none_or(|source| source.believes(finding))
         };
         let mut believed: Vec<&Finding> = self.findings.iter().filter(believes).collect();
-        believed.sort_by_key(|finding| finding.place);
+        let missing = |finding: &Finding| finding.kind == Kind::Missing;
+        believed.sort_by_key(|finding| (finding.place.file, finding.place.start, missing(finding)));
         believed
     }
 
     fn headline(&self, place: Place, severity: &str, message: &str) -> String {
         match self.sources.get(place.file) {
             Some(source) if source.readable => {
-                let (line, column) = source.position(place.start);
+                let (line, column) = (source.line(place.start), source.column(place.start));
                 format!("{}:{}:{}: {severity}: {message}", source.name, line + 1, column + 1)
             }
             Some(source) => format!("{}: {severity}: {message}", source.name),
@@ -224,14 +250,14 @@ impl Report {
     /// The source line with carets under the range; as much of it as fits.
     fn excerpt(&self, place: Place, out: &mut String) -> fmt::Result {
         let Some(source) = self.sources.get(place.file) else { return Ok(()) };
-        let line = source.line_at(place.start);
-        if line.is_empty() {
+        let line = source.text_of(source.line(place.start));
+        if line.is_empty() || place == Place::file(place.file) {
             return Ok(());
         }
-        let (number, column) = source.position(place.start);
+        let (number, column) = (source.line(place.start), source.column(place.start));
         let marked = source.text.get(place.start..place.end).unwrap_or("");
         let marked = marked.lines().next().unwrap_or("").trim_end_matches('\r').chars().count().max(1);
-        let skipped = if column > BEFORE { column - BEFORE } else { 0 };
+        let skipped = column.saturating_sub(BEFORE);
         let lead = if skipped > 0 { "…" } else { "" };
         let shown: String = line.chars().skip(skipped).take(WIDTH).map(printable).collect();
         let more = if line.chars().count() > skipped + WIDTH { "…" } else { "" };

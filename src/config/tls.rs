@@ -40,7 +40,7 @@ pub(super) fn check_accept(
     let fields = node.fields(&raw::ACCEPT_TLS, report)?;
     let mut places = places_of(fields, &raw::ACCEPT_TLS);
     let certificates = check_certificates(fields, directory, &mut places, report);
-    if fields.get("certificate").is_none() {
+    if fields.lacks("certificate") {
         let finding = report.missing(fields.place, "`accept.tls` has no `certificate`");
         finding.help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
     }
@@ -55,7 +55,7 @@ pub(super) fn check_accept(
             .note(ca.place, "the CA is set here")
             .help("leave out one of the two; `client_ca` alone means verify = \"required\"");
     }
-    if let (None, Some(node)) = (ca_node, verify_node) {
+    if let (true, Some(node)) = (fields.lacks("client_ca"), verify_node) {
         let finding = report.missing(node.place, "`verify` without a `client_ca` to verify against");
         finding.help("add client_ca = \"clients.pem\", or leave out `verify`");
     }
@@ -130,7 +130,8 @@ fn places_of(fields: Fields<'_>, spec: &raw::Table) -> TlsPlaces {
 fn check_server_name(node: Node<'_>, report: &mut Report) -> Option<String> {
     let name = node.string(report)?;
     match check_host(name.value) {
-        Ok(()) => Some(name.value.to_owned()),
+        // RFC 6066 section 3 wants no dot at the end.
+        Ok(()) => Some(name.value.strip_suffix('.').unwrap_or(name.value).to_owned()),
         Err(complaint) => {
             report.complain(name.place, complaint);
             None

@@ -8,6 +8,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// The most syntax errors that are reported of one file; with more it is something else than a configuration.
+const ERRORS_MAX: usize = 50;
+
 /// The entries of a table, in the order of their names.
 pub(super) type Entries = Vec<(Key, Item)>;
 
@@ -103,16 +106,22 @@ fn report_syntax(
     errors.sort_by_key(|(span, _)| span.start);
     let place = |span: Range<usize>| Place { file, start: span.start, end: span.end };
     // After a bracket that is never closed the parser stumbles over every line: only the bracket is worth telling.
-    let unclosed = errors.iter().find(|(_, message)| message.starts_with("unclosed"));
-    let bracket = unclosed.and_then(|(span, _)| outermost_open(root, span.start));
+    let unclosed = errors.iter().any(|(_, message)| message.starts_with("unclosed"));
+    let bracket = if unclosed { outermost_open(root, &text) } else { None };
     let mut last_line = None;
+    let mut reported = 0;
     for (span, message) in &errors {
-        if bracket.as_ref().is_some_and(|bracket| span.start >= *bracket) {
+        if bracket.is_some_and(|bracket| span.start >= bracket) {
             break;
         }
-        let line = text.get(..span.start).map(|before| before.matches('\n').count());
+        let line = report.line(place(span.clone()));
         if last_line.replace(line) == Some(line) {
             continue;
+        }
+        reported += 1;
+        if reported > ERRORS_MAX {
+            report.distrust_from(place(span.clone()));
+            break;
         }
         let word = text.get(span.clone()).unwrap_or("");
         if message == "duplicate key" {
@@ -122,6 +131,8 @@ fn report_syntax(
             }
         } else if word.is_empty() && message.starts_with("string values must be quoted") {
             report.syntax(place(span.clone()), "a value is missing");
+        } else if message.starts_with("invalid") && (message.ends_with("`\"`") || message.ends_with("`'`")) {
+            report.syntax(place(span.clone()), "the string has no closing quote");
         } else {
             let message = message.strip_suffix(", expected literal string").unwrap_or(message);
             report.syntax(place(span.clone()), message);
@@ -135,26 +146,31 @@ fn report_syntax(
     }
 }
 
-/// Where the outermost array or inline table begins that was still open at `end`.
-fn outermost_open(table: &[(Key, Item)], end: usize) -> Option<usize> {
-    fn look(value: &Item, end: usize) -> Option<usize> {
-        let span = value.span.clone();
-        let bracket = match &value.value {
-            Value::Array(array) if !array.iter().any(|item| item.span == span) => true,
-            Value::Table(_) => true,
-            _ => false,
+/// Where the outermost array or inline table begins that has no end.
+fn outermost_open(table: &[(Key, Item)], text: &str) -> Option<usize> {
+    fn look(item: &Item, text: &str) -> Option<usize> {
+        let own = text.get(item.span.clone()).unwrap_or("");
+        // A last bracket that belongs to the last value inside does not close what is around it.
+        let inner = match &item.value {
+            Value::Array(items) => items.last().map(|item| item.span.end),
+            Value::Table(table) => table.iter().map(|(_, item)| item.span.end).max(),
+            _ => None,
         };
-        // Tables under a header span the header only, so that no such table reaches `end`.
-        if bracket && span.start < end && span.end + 1 >= end && span.end > span.start + 1 {
-            return Some(span.start);
-        }
-        match &value.value {
-            Value::Array(array) => array.iter().filter_map(|item| look(item, end)).min(),
-            Value::Table(table) => outermost_open(table, end),
+        let open = |begin: char, end: char| {
+            own.starts_with(begin) && (own.len() == 1 || !own.ends_with(end) || inner == Some(item.span.end))
+        };
+        match &item.value {
+            // A list of tables under headers spans its first header, as does its first table.
+            Value::Array(items) if open('[', ']') && items.iter().all(|inner| inner.span != item.span) => {
+                Some(item.span.start)
+            }
+            Value::Table(_) if open('{', '}') => Some(item.span.start),
+            Value::Array(items) => items.iter().filter_map(|item| look(item, text)).min(),
+            Value::Table(table) => outermost_open(table, text),
             _ => None,
         }
     }
-    table.iter().filter_map(|(_, value)| look(value, end)).min()
+    table.iter().filter_map(|(_, item)| look(item, text)).min()
 }
 
 /// The last key called `name` before `before` that is not inside a value which ended before it.
@@ -202,6 +218,12 @@ mod tests {
             "{rendered}"
         );
         assert!(rendered.contains("t.conf:3:1: note: it was first defined here"), "{rendered}");
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_told_in_few_words() {
+        let text = errors_of(&"x y = z\n".repeat(100_000));
+        assert!(text.ends_with("\n50 errors\n"), "{text}");
     }
 
     #[test]
