@@ -163,6 +163,12 @@ impl Report {
         warnings.map(|finding| self.headline(finding.place, "warning", &finding.message)).collect()
     }
 
+    /// Each error as one line, "FILE:LINE:COL: error: …".
+    pub fn errors(&self) -> Vec<String> {
+        let errors = self.believed().into_iter().filter(|finding| finding.kind != Kind::Warning);
+        errors.map(|finding| self.headline(finding.place, "error", &finding.message)).collect()
+    }
+
     /// Takes in a file; its number is for [`Place::file`]. `None` stands for a file that cannot be read.
     pub(super) fn add_source(&mut self, name: String, text: Option<String>) -> usize {
         self.sources.push(Source::new(name, text));

@@ -41,6 +41,8 @@ pub const EVENTS: &[Event] = &[
     event("handshake-failed", Level::Warning, "a client's TLS handshake failed"),
     event("connect-failed", Level::Warning, "a server could not be reached"),
     event("tls-server-failed", Level::Warning, "the TLS handshake with a server failed"),
+    event("system-failed", Level::Warning, "the system refused what a connection needs"),
+    event("signal-ignored", Level::Notice, "a signal that is reserved for later"),
     event("lines-lost", Level::Warning, "lines of this log were lost"),
     event("log-reopened", Level::Notice, "a log file was opened anew"),
     event("log-reopen-failed", Level::Error, "a log file could not be opened anew"),

@@ -18,6 +18,11 @@ use std::ptr;
 #[cfg(not(feature = "aws-lc"))]
 pub use age::limit_ticket_age;
 
+/// The TLS library in use now, in its own words; it may be newer than the one we were built with.
+pub fn library_version() -> &'static str {
+    openssl::version::version()
+}
+
 /// How old a session may become, counted from its first full handshake however often its ticket is renewed.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketAge {
