@@ -408,6 +408,15 @@ fn a_session_ends_its_lifetime_after_the_first_handshake_however_often_renewed()
 }
 
 #[test]
+#[cfg(not(feature = "aws-lc"))]
+fn a_panic_in_a_callback_costs_one_connection_and_not_the_process() {
+    let world = World::new();
+    let age = TicketAge { limit: 1, now: || panic!("no time") };
+    let server = ServerTls::load_with_age(&world.server_spec(), "web/main", &SECRET, 1, age).unwrap();
+    assert!(!meet(&server, &world.client(), "a.test").good);
+}
+
+#[test]
 fn clients_verify_chain_and_name() {
     let world = World::new();
     let other = Authority::new("Other Root");
