@@ -9,6 +9,7 @@ use super::tls_spec::{
     CertificateFiles, ClientTlsSpec, ClientVerify, CommonTlsSpec, Problem, ServerTlsSpec, TlsVersion,
 };
 use crate::sys::openssl::{KeptSession, TicketAge};
+use crate::wire::{Parsed, client_hello};
 use openssl::ssl::{Error, ErrorCode, ShutdownState, Ssl, SslStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -407,6 +408,15 @@ fn a_session_ends_its_lifetime_after_the_first_handshake_however_often_renewed()
 }
 
 #[test]
+#[cfg(not(feature = "aws-lc"))]
+fn a_panic_in_a_callback_costs_one_connection_and_not_the_process() {
+    let world = World::new();
+    let age = TicketAge { limit: 1, now: || panic!("no time") };
+    let server = ServerTls::load_with_age(&world.server_spec(), "web/main", &SECRET, 1, age).unwrap();
+    assert!(!meet(&server, &world.client(), "a.test").good);
+}
+
+#[test]
 fn clients_verify_chain_and_name() {
     let world = World::new();
     let other = Authority::new("Other Root");
@@ -492,4 +502,47 @@ fn old_versions_are_refused() {
     ssl.set_connect_state();
     let got = run(server.session(None, 0).unwrap(), ssl);
     assert!(!got.good && got.complaint.contains("protocol"), "{got:?}");
+}
+
+/// A stream that takes everything and has nothing to read.
+struct Sink(Vec<u8>);
+
+impl std::io::Read for Sink {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl std::io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn our_reader_sees_in_a_hello_what_the_library_put_there() {
+    let longest = format!("{}.test", "a".repeat(250));
+    for (name, alpn, max_version) in [
+        (Some("A.Test"), vec!["h2".to_owned(), "x".to_owned()], None),
+        (Some(longest.as_str()), vec![], None),
+        (None, vec!["h2".to_owned()], Some(TlsVersion::Tls12)),
+    ] {
+        let common = CommonTlsSpec { alpn: alpn.clone(), max_version, ..CommonTlsSpec::default() };
+        let ssl = client(&ClientTlsSpec { common, ..ClientTlsSpec::default() }).session(0, name).unwrap();
+        let mut stream = SslStream::new(ssl, Sink(Vec::new())).unwrap();
+        assert!(pending(&stream.do_handshake().unwrap_err()));
+        let flight = &stream.get_ref().0;
+        for length in 0..flight.len() {
+            assert_eq!(client_hello::parse(&flight[..length]), Parsed::More, "cut at {length}");
+        }
+        let Parsed::Done(hello, 0) = client_hello::parse(flight) else { panic!("{flight:?}") };
+        assert_eq!(hello.server_name.as_deref(), name.map(str::to_ascii_lowercase).as_deref());
+        assert_eq!(hello.alpn, alpn.iter().map(|name| name.as_bytes().into()).collect::<Vec<Box<[u8]>>>());
+        assert_eq!(hello.offers_tls13, max_version.is_none());
+    }
 }

@@ -35,21 +35,23 @@ pub(super) fn check(spec: &CommonTlsSpec, problems: &mut Vec<Problem>) {
             problems.push(Problem::new("max_version", "max_version is below min_version"));
         }
     }
-    let mut note = |key: &'static str, value: &Option<String>, done: Result<(), ErrorStack>| {
-        if let (Err(error), Some(value)) = (done, value) {
+    let settings = [
+        ("ciphers", &spec.ciphers, set_ciphers(&mut scratch, spec)),
+        ("ciphersuites", &spec.ciphersuites, set_suites(&mut scratch, spec)),
+        ("groups", &spec.groups, set_groups(&mut scratch, spec)),
+    ];
+    for (key, value, done) in settings {
+        let Some(value) = value else { continue };
+        if cfg!(feature = "aws-lc") && key == "ciphersuites" {
+            let message = "the TLS library of this build has fixed TLS 1.3 suites; remove the key";
+            problems.push(Problem::new(key, message));
+        }
+        if let Err(error) = done {
             problems.push(Problem::new(
                 key,
                 format!("\"{value}\" is refused by the TLS library: {}", reason(&error)),
             ));
         }
-    };
-    note("ciphers", &spec.ciphers, set_ciphers(&mut scratch, spec));
-    note("ciphersuites", &spec.ciphersuites, set_suites(&mut scratch, spec));
-    note("groups", &spec.groups, set_groups(&mut scratch, spec));
-    #[cfg(feature = "aws-lc")]
-    if spec.ciphersuites.is_some() {
-        let message = "this build's TLS library has fixed TLS 1.3 suites; remove the key";
-        problems.push(Problem::new("ciphersuites", message));
     }
     if let Some(name) = spec.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
         let message = format!("the protocol name \"{name}\" must have 1 to 255 bytes (RFC 7301 section 3.1)");

@@ -295,3 +295,22 @@ mod age {
 /// `SSL_CTRL_SET_TLSEXT_TICKET_KEYS` of openssl/ssl.h, part of its ABI.
 #[cfg(not(feature = "aws-lc"))]
 const SET_TICKET_KEYS: std::ffi::c_int = 59;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::ssl::SslMethod;
+
+    #[test]
+    fn ticket_keys_of_the_right_length_are_taken_and_others_refused() {
+        let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+        let length = ticket_key_length(&mut context);
+        assert_eq!(length, if cfg!(feature = "aws-lc") { 48 } else { 80 });
+        set_ticket_keys(&mut context, &vec![1; length]).unwrap();
+        for wrong in [0, length - 1, length + 1] {
+            assert!(set_ticket_keys(&mut context, &vec![1; wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    // The other calls are seen at work in policy/handshake_tests.rs: chains, ages, sessions offered again.
+}
