@@ -7,6 +7,7 @@ use crate::connection::pair::Pair;
 use crate::error::{Break, Reason, Side};
 use crate::policy::service::Service;
 use crate::stream::tls::{Handshake, TlsStream};
+use crate::wire::client_hello;
 
 pub const STEP: Step = Step { name: "the TLS handshake with the client", run, expired: client_too_slow };
 
@@ -42,7 +43,9 @@ fn failed(how: Break) -> Reason {
 
 /// Whether the name in the library's hands is the one that was routed: two parsers, one opinion.
 fn same_name(tls: &TlsStream, routed: Option<&str>) -> bool {
-    let seen = tls.server_name().unwrap_or_default();
-    let seen = seen.strip_suffix(b".").unwrap_or(seen);
-    seen.eq_ignore_ascii_case(routed.unwrap_or_default().as_bytes())
+    match (tls.server_name(), routed) {
+        (None, None) => true,
+        (Some(seen), Some(routed)) => client_hello::is_same_name(seen, routed),
+        _ => false,
+    }
 }
