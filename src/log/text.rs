@@ -78,6 +78,11 @@ impl Text {
     }
 }
 
+/// Needs neither quotes nor escaping.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'=' | b'\\')
+}
+
 /// The value being written, escaped on its way in.
 struct Value<'a> {
     out: &'a mut String,
@@ -90,6 +95,14 @@ struct Value<'a> {
 
 impl Value<'_> {
     fn push(&mut self, bytes: &[u8]) -> fmt::Result {
+        // Nearly every value is plain and short: it goes in as it is.
+        let fits = !self.cut && self.out.len() - self.from + bytes.len() <= VALUE_MAX;
+        if fits && bytes.iter().all(|byte| is_plain(*byte)) {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                self.out.push_str(text);
+                return Ok(());
+            }
+        }
         for &byte in bytes {
             match byte {
                 b'\n' => self.escape('\\', b'n')?,
@@ -101,7 +114,7 @@ impl Value<'_> {
                     self.quoted = true;
                     self.out.push(char::from(byte));
                 }
-                0x21..=0x7e => {
+                _ if is_plain(byte) => {
                     self.room(1)?;
                     self.out.push(char::from(byte));
                 }

@@ -187,6 +187,25 @@ mod tests {
     }
 
     #[test]
+    fn a_push_between_the_last_look_and_the_parking_is_not_slept_through() {
+        let sleeper = thread::spawn(|| {
+            let bell = Bell::default();
+            bell.attach();
+            let queue = ArrayQueue::new(1);
+            // The interleaving a race would have to hit, made by hand: the look finds nothing, then comes the push.
+            let look = || {
+                let quiet = queue.is_empty();
+                queue.push(0).unwrap();
+                bell.ring(|| false);
+                quiet
+            };
+            bell.sleep(look, None);
+        });
+        crate::log::tests::wait_for(|| sleeper.is_finished());
+        sleeper.join().unwrap();
+    }
+
+    #[test]
     fn an_idle_sleeper_takes_no_turn() {
         let rig = Rig::new();
         rig.send(0);

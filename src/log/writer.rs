@@ -144,10 +144,6 @@ impl Scribe {
             if deadline.is_none() && self.shared.finish.load(Ordering::Relaxed) {
                 deadline = Some(now + FINISH);
             }
-            if deadline.is_some() {
-                let Self { fold, first, shared, .. } = &mut self;
-                fold.end_all(&shared.marks, &mut |summary| first.push_back(tell(summary)));
-            }
             let turn = self.turn(now);
             self.account(turn);
             if self.report(turn, now, deadline.is_some()) {
@@ -155,7 +151,14 @@ impl Scribe {
             }
             match deadline {
                 None => self.rest(turn, now),
-                Some(deadline) if turn == Turn::Idle || now >= deadline => break,
+                Some(deadline) if now >= deadline => break,
+                // Nothing is queued any more: what was folded is told, and then that is all.
+                Some(_) if turn == Turn::Idle => {
+                    self.end_windows();
+                    if self.first.is_empty() {
+                        break;
+                    }
+                }
                 Some(deadline) => {
                     if let Turn::Blocked(wait) = turn {
                         self.shared.bell.pause(wait.min(deadline - now));
@@ -186,6 +189,11 @@ impl Scribe {
                 }
             }
         }
+    }
+
+    fn end_windows(&mut self) {
+        let Self { fold, first, shared, .. } = self;
+        fold.end_all(&shared.marks, &mut |summary| first.push_back(tell(summary)));
     }
 
     /// Writes what there is, up to [`TURN`] lines.
@@ -272,6 +280,7 @@ impl Scribe {
     /// The end: nothing is taken any more, and what is left is told on stderr.
     fn leave(&mut self) {
         self.shared.levels.store(0, Ordering::Relaxed);
+        self.end_windows();
         let mut left = self.sink.unwritten() + self.first.drain(..).map(|_| 1).sum::<u64>();
         while self.shared.queue.pop().is_some() {
             left += 1;
