@@ -113,7 +113,9 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => Some("tls-server-failed"),
+            Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => {
+                Some("tls-server-failed")
+            }
             Self::Connect(_) | Self::ConnectTimeout => Some("connect-failed"),
             Self::System(_) => Some("system-failed"),
             Self::Panic => Some("worker-panicked"),

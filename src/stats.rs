@@ -80,7 +80,8 @@ impl Registry {
     /// Every service that ever was, with its counters.
     pub fn services(&self) -> Vec<(Box<str>, Arc<ServiceStats>)> {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = services.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect();
+        let mut all: Vec<_> =
+            services.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }

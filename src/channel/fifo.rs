@@ -145,7 +145,8 @@ mod tests {
             for step in 0..4000 {
                 match random.below(3) {
                     0 => {
-                        let bytes: Vec<u8> = (0..random.below(2 * capacity) + 1).map(|n| (n + step) as u8).collect();
+                        let bytes: Vec<u8> =
+                            (0..random.below(2 * capacity) + 1).map(|n| (n + step) as u8).collect();
                         let pushed = fifo.push(&bytes, &mut pool);
                         assert_eq!(pushed, bytes.len().min(capacity - model.len()));
                         model.extend(&bytes[..pushed]);

@@ -118,7 +118,15 @@ impl Channel {
     /// A direction out of `source` that may hold up to `capacity` bytes.
     pub fn new(source: Side, capacity: usize) -> Self {
         let may_splice = capacity >= LEAST_SPLICED;
-        Self { source, fifo: Fifo::new(capacity), pipe: None, flow: Flow::Open, read: 0, written: 0, may_splice }
+        Self {
+            source,
+            fifo: Fifo::new(capacity),
+            pipe: None,
+            flow: Flow::Open,
+            read: 0,
+            written: 0,
+            may_splice,
+        }
     }
 
     pub fn flow(&self) -> &Flow {
@@ -301,7 +309,13 @@ impl Channel {
     }
 
     /// Moves through a pipe; false if that is not to be had, and nothing was moved.
-    fn splice(&mut self, from: &mut Endpoint, to: &mut Endpoint, lent: &mut Buffers, moved: &mut Moved) -> bool {
+    fn splice(
+        &mut self,
+        from: &mut Endpoint,
+        to: &mut Endpoint,
+        lent: &mut Buffers,
+        moved: &mut Moved,
+    ) -> bool {
         let (Some(socket), Some(pipe)) = (from.stream.socket(), lent.pipes.take()) else {
             return false;
         };

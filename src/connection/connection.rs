@@ -47,7 +47,11 @@ enum Phase {
     /// The client was told the end; what it still says is discarded until it ends too.
     Linger(Reason),
     /// The last bytes are on their way to the side that does not know yet; then everything is reset.
-    Abort { reason: Reason, sink: Side, until: Instant },
+    Abort {
+        reason: Reason,
+        sink: Side,
+        until: Instant,
+    },
 }
 
 /// Leg 0 is the client, leg 1 the server.
@@ -162,7 +166,9 @@ impl Connection {
                 let reason = pair.up.take_reason().unwrap_or(Reason::Done);
                 self.hear_out(reason, ctx)
             }
-            (_, Flow::Dead(_)) if !matches!(pair.up.flow(), Flow::Open | Flow::Draining | Flow::Breaking(_)) => {
+            (_, Flow::Dead(_))
+                if !matches!(pair.up.flow(), Flow::Open | Flow::Draining | Flow::Breaking(_)) =>
+            {
                 Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done))
             }
             _ => self.patience(turn),

@@ -88,7 +88,10 @@ fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
         if let Some(alpn) = tls.alpn() {
             line = line.field("alpn", alpn.escape_ascii());
         }
-        line = line.field("tls", tls.version()).field("cipher", cipher(tls)).field("resumed", yes(tls.resumed()));
+        line = line
+            .field("tls", tls.version())
+            .field("cipher", cipher(tls))
+            .field("resumed", yes(tls.resumed()));
     }
     if let Some(tls) = connection.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
         line = line.field("server_tls", tls.version()).field("server_resumed", yes(tls.resumed()));

@@ -80,7 +80,8 @@ impl Tunnel {
         let config = reload::load_and_wait(&tasks, &options, &context)?;
         let (log, writer) =
             Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
-        let (listeners, ctx, shared) = assemble(&config, log).map_err(system("cannot make the event loop"))?;
+        let (listeners, ctx, shared) =
+            assemble(&config, log).map_err(system("cannot make the event loop"))?;
         listeners.watch(&signals, SIGNALS, false).map_err(system("cannot watch signals"))?;
         listeners.watch(answers.bell(), ANSWERS, false).map_err(system("cannot watch the tasks"))?;
         listeners.watch(shared.limit.room(), ROOM, false).map_err(system("cannot watch the workers"))?;
@@ -228,7 +229,11 @@ impl Tunnel {
             self.reload_again = true;
             return;
         }
-        self.ctx.log.line(Level::Notice, "reload-started").field("file", self.options.config.display()).send();
+        self.ctx
+            .log
+            .line(Level::Notice, "reload-started")
+            .field("file", self.options.config.display())
+            .send();
         let submitted = reload::submit(&self.tasks, &self.answers, &self.options, &self.context);
         self.reloading = submitted;
         if !submitted {

@@ -17,8 +17,8 @@ use crate::log::{Level, Log};
 use crate::sys::eventfd::EventFd;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 

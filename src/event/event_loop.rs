@@ -311,7 +311,8 @@ impl<H: Handler> Loop<H> {
         let token = match registered {
             Some(token) if same => token,
             _ => {
-                let fresh = Socket { handler: key, leg, serial, mask: Mask::NONE, deadline: None, choked: None };
+                let fresh =
+                    Socket { handler: key, leg, serial, mask: Mask::NONE, deadline: None, choked: None };
                 let token = self.sockets.insert(fresh);
                 slot.legs.set(leg, Some(token));
                 token

@@ -18,7 +18,9 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         server.stream.start_tls(session).map_err(failed)?;
         patience = Some(service.timeouts.handshake);
     }
-    let Some(tls) = pair.server.as_mut().and_then(|end| end.stream.as_tls()) else { return Ok(Progress::Done) };
+    let Some(tls) = pair.server.as_mut().and_then(|end| end.stream.as_tls()) else {
+        return Ok(Progress::Done);
+    };
     match tls.handshake(&mut ctx.buffers.scratch) {
         Handshake::Done => Ok(Progress::Done),
         Handshake::Wait => Ok(Progress::Wait(For { side: Side::Server, read: true, patience })),

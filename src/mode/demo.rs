@@ -19,7 +19,7 @@ pub const MODE: Mode = Mode {
 /// The most that is read, and so the most that is echoed, per turn.
 const CHUNK: usize = 4096;
 
-const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 113\r\n\
+const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 112\r\n\
 Connection: close\r\n\r\n\
 It works: this answer came through the tunnel.\n\
 It is the built-in demo backend; put your own server behind it.\n\n";

@@ -66,7 +66,17 @@ pub struct Endpoint {
 impl Endpoint {
     pub fn new(stream: Stream, serial: u16) -> Self {
         let (desired, done) = (Ops::default(), Ops::default());
-        Self { stream, serial, desired, done, blocked: false, choked: false, read_broken: false, write_broken: false, reset: false }
+        Self {
+            stream,
+            serial,
+            desired,
+            done,
+            blocked: false,
+            choked: false,
+            read_broken: false,
+            write_broken: false,
+            reset: false,
+        }
     }
 
     /// For the event loop.

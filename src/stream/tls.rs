@@ -197,7 +197,9 @@ impl TlsStream {
 
     /// Whether a read would bring something without the kernel's help.
     pub fn holds_input(&self) -> bool {
-        !self.shut && !self.dead && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
+        !self.shut
+            && !self.dead
+            && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
     }
 
     /// Sends close_notify (RFC 8446 section 6.1), as far as the kernel takes it; the rest is residue.
@@ -276,9 +278,8 @@ impl TlsStream {
         if let Some(error) = self.inner.get_mut().failed.take() {
             return if error.kind() == io::ErrorKind::BrokenPipe { Break::Gone } else { Break::Reset(error) };
         }
-        let unexpected_end = |stack: &ErrorStack| {
-            stack.errors().iter().any(|error| error.reason_code() == UNEXPECTED_EOF)
-        };
+        let unexpected_end =
+            |stack: &ErrorStack| stack.errors().iter().any(|error| error.reason_code() == UNEXPECTED_EOF);
         match error.ssl_error() {
             None if self.inner.get_ref().ended => Break::Truncated,
             Some(stack) if unexpected_end(stack) => Break::Truncated,
