@@ -5,7 +5,6 @@
 use crate::harness::{
     Duplex, End, Gate, Listening, Options, Pattern, Peer, Rig, Sides, digest_of_pattern, full,
 };
-use nix::sys::socket::{setsockopt, sockopt};
 
 /// Data and the end of the stream in one wake-up (row 57): the process is stopped while the client sends both.
 #[test]
@@ -61,14 +60,14 @@ fn an_answer_and_its_end_in_the_same_wake_up() {
     }
 }
 
-/// One side ends while the other breaks, in the same wake-up (row 76). Whatever the outcome, it is one line, no spin,
-/// no dead process; and the reset is not shown as a clean end.
+/// A client that says its last word, ends properly and vanishes, all in the same wake-up (row 76): what it said is whole, so
+/// the server may see a clean end, but then with every byte. One line, no spin, no dead process.
 #[test]
 fn an_end_and_an_error_in_the_same_wake_up() {
     for sides in Sides::ALL {
         let rig = Rig::new(sides, "", |mut peer: Peer| {
             peer.send(b".");
-            peer.receive_all().1
+            peer.receive_all()
         });
         let count = full(10_000, 25);
         for _ in 0..count {
@@ -79,8 +78,9 @@ fn an_end_and_an_error_in_the_same_wake_up() {
                 client.half_close();
                 client.reset();
             });
-            let end = rig.backend.next();
-            assert!(end.is_broken(), "{sides:?}: the server saw {end:?}");
+            let (bytes, end) = rig.backend.next();
+            let whole = bytes == b"last words" && end == End::Clean;
+            assert!(whole || end.is_broken(), "{sides:?}: the server saw {bytes:?}, {end:?}");
         }
         assert_eq!(rig.tunnel.wait_closed(count).len(), count, "{sides:?}");
     }
@@ -121,11 +121,9 @@ fn a_slow_reader_gets_everything_the_server_left_behind() {
         let rig = Rig::new(sides, "", |mut peer: Peer| {
             peer.duplex(&Duplex { receive: Some(0), ..Duplex::whole(BYTES, 8) });
         });
-        let mut client = rig.client();
-        setsockopt(client.socket(), sockopt::RcvBuf, &4096).unwrap();
+        let mut client = rig.cramped_client();
         // It reads nothing until the tunnel cannot go on any further.
         rig.tunnel.assert_rest();
-        setsockopt(client.socket(), sockopt::RcvBuf, &(1 << 20)).unwrap();
         let (bytes, end) = client.receive_all();
         assert_eq!((bytes.len() as u64, end), (BYTES, End::Clean), "{sides:?}");
         assert_eq!(openssl::sha::sha256(&bytes), digest_of_pattern(8, BYTES), "{sides:?}");
@@ -141,11 +139,10 @@ fn a_slow_server_gets_everything_the_client_left_behind() {
         let rig = Rig::with(
             sides,
             "",
-            |listening| Listening { receive_buffer: Some(8192), ..listening },
+            |listening| Listening { cramped: true, ..listening },
             Options::default(),
             move |mut peer: Peer| {
                 slow.wait();
-                setsockopt(peer.socket(), sockopt::RcvBuf, &(1 << 20)).unwrap();
                 peer.receive_all()
             },
         );
@@ -175,7 +172,7 @@ fn a_slow_server_gets_everything_the_client_left_behind() {
 fn a_flood_into_a_closing_client() {
     for sides in Sides::ALL {
         let rig =
-            Rig::new(sides, "timeout = { half_close = \"1s\", linger = \"500ms\" }", |mut peer: Peer| {
+            Rig::new(sides, "timeout = { half_close = \"200ms\", linger = \"200ms\" }", |mut peer: Peer| {
                 let block = vec![7; 65_536];
                 while peer.try_send(&block).is_ok() {}
             });

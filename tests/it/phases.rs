@@ -61,16 +61,12 @@ fn dies(what: &str, rig: &Rig<End>, live: impl FnOnce() -> Option<Peer>, reasons
 
 fn rig(sides: Sides) -> Rig<End> {
     Rig::new(sides, TIMEOUTS, |mut peer| {
-        // Half-closed clients get no answer: they are silent towards us, and we towards them.
-        loop {
-            match peer.receive_all().1 {
-                End::Clean => (),
-                end => return end,
-            }
-            if let Err(end) = peer.read(&mut [0]) {
-                return end;
-            }
+        let end = peer.receive_all().1;
+        if end == End::Clean {
+            // Half-closed clients get no answer: the server stays, and is silent.
+            peer.wait_broken();
         }
+        end
     })
 }
 
@@ -79,11 +75,17 @@ fn clients_that_die_before_their_hello() {
     for death in Death::ALL {
         let rig = rig(Sides::Terminate);
         let reasons: &[&str] = match death {
-            Death::Reset => &["client-reset", "client-gone", "handshake-failed"],
+            // With TCP_DEFER_ACCEPT the kernel has forgotten it before anybody could accept it: no line.
+            Death::Reset => &[],
             Death::Fin => &["client-gone", "client-truncated", "handshake-failed"],
             Death::Silence => &["handshake-timeout"],
         };
-        dies(&format!("{death:?}"), &rig, || death.strike(Peer::plain(rig.address())), reasons);
+        let live = || death.strike(Peer::plain(rig.address()));
+        if reasons.is_empty() {
+            live();
+        } else {
+            dies(&format!("{death:?}"), &rig, live, reasons);
+        }
         assert_eq!(rig.backend.accepted(), 0, "{death:?}: the server was bothered");
     }
 }

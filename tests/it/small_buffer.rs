@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Any buffer size works, also one that a reader who pauses fills at once: no stall, no spin, no lost byte.
 
-use crate::harness::{Duplex, End, Rig, Sides, digest_of_pattern};
-use nix::sys::socket::{setsockopt, sockopt};
+use crate::harness::{Duplex, End, Gate, Listening, Options, Rig, Sides, digest_of_pattern};
 
 /// Buffer sizes and how many bytes are sent through: fewer where every byte is a system call.
 const SWEEP: [(&str, u64); 7] = [
-    ("1B", 40_000),
-    ("2B", 60_000),
-    ("16B", 300_000),
-    ("64B", 1_000_000),
+    ("1B", 300_000),
+    ("2B", 400_000),
+    ("16B", 1_000_000),
+    ("64B", 2_000_000),
     ("1KiB", 4_000_000),
     ("16KiB", 12_000_000),
     ("64KiB", 12_000_000),
 ];
-
-/// The receive buffer of a reader that pauses, so that little hides in the kernel, and the one with which it goes on: a
-/// small one costs a timer of the kernel per few KiB.
-const SCANT: usize = 4_096;
-const AMPLE: usize = 1 << 20;
 
 /// What the reader takes before it pauses.
 const FIRST: u64 = 1_000;
@@ -27,13 +21,11 @@ fn down(sides: Sides) {
     for (buffer, bytes) in SWEEP {
         let more = format!("buffer = \"{buffer}\"");
         let rig = Rig::new(sides, &more, move |mut peer| peer.duplex(&Duplex::whole(bytes, 7)));
-        let mut client = rig.client();
-        setsockopt(client.socket(), sockopt::RcvBuf, &SCANT).unwrap();
+        let mut client = rig.cramped_client();
         client.send(b"x");
         let first = client.receive(usize::try_from(FIRST).unwrap());
         // The reader pauses until the tunnel has nothing left to do: this also sees it use no CPU time while stuck.
         rig.tunnel.assert_rest();
-        setsockopt(client.socket(), sockopt::RcvBuf, &AMPLE).unwrap();
         client.half_close();
         let (rest, end) = client.receive_all();
         assert_eq!(end, End::Clean, "{sides:?}, buffer {buffer}");
@@ -46,17 +38,16 @@ fn down(sides: Sides) {
 fn up(sides: Sides) {
     for (buffer, bytes) in SWEEP {
         let more = format!("buffer = \"{buffer}\"");
-        let gate = crate::harness::Gate::new();
+        let gate = Gate::new();
         let closed = gate.clone();
         let rig = Rig::with(
             sides,
             &more,
-            |listening| crate::harness::Listening { receive_buffer: Some(SCANT), ..listening },
-            crate::harness::Options::default(),
+            |listening| Listening { cramped: true, ..listening },
+            Options::default(),
             move |mut peer| {
                 let first = peer.receive(usize::try_from(FIRST).unwrap());
                 closed.wait();
-                setsockopt(peer.socket(), sockopt::RcvBuf, &AMPLE).unwrap();
                 let (rest, end) = peer.receive_all();
                 peer.half_close();
                 (openssl::sha::sha256(&[first, rest].concat()), end)

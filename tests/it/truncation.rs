@@ -33,7 +33,7 @@ fn bytes_before_a_truncation_arrive_first() {
         let rig = Rig::with(
             sides,
             "",
-            |listening| Listening { receive_buffer: Some(8192), ..listening },
+            |listening| Listening { cramped: true, ..listening },
             Options::default(),
             move |mut peer: Peer| {
                 slow.wait();

@@ -4,9 +4,8 @@
 //! What the closure returns is the connection's outcome, to be taken with [`Backend::next`]. A closure that panics
 //! fails the test: in `next`, or when the backend is dropped.
 
-use super::peer::{Peer, set_up};
+use super::peer::{Peer, cramp, set_up};
 use super::{Files, PATIENCE, Pki};
-use nix::sys::socket::{setsockopt, sockopt};
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -21,8 +20,8 @@ use std::thread::JoinHandle;
 pub(crate) struct Listening {
     /// Shake hands with this context before the closure is called.
     pub(crate) tls: Option<SslContext>,
-    /// SO_RCVBUF of every connection, in bytes (the kernel doubles it and has a floor of about 2 KiB).
-    pub(crate) receive_buffer: Option<usize>,
+    /// Whether the kernel shall take little before a connection is read.
+    pub(crate) cramped: bool,
 }
 
 impl Listening {
@@ -44,7 +43,7 @@ impl Listening {
         builder.set_mode(SslMode::ENABLE_PARTIAL_WRITE | SslMode::ACCEPT_MOVING_WRITE_BUFFER);
         builder.set_session_id_context(b"backend").unwrap();
         more(&mut builder);
-        Self { tls: Some(builder.build()), receive_buffer: None }
+        Self { tls: Some(builder.build()), cramped: false }
     }
 }
 
@@ -71,8 +70,9 @@ impl<T: Send + 'static> Backend<T> {
         listening: Listening,
         serve: impl Fn(Peer) -> T + Send + Sync + 'static,
     ) -> Self {
-        if let Some(bytes) = listening.receive_buffer {
-            setsockopt(&listener, sockopt::RcvBuf, &bytes).unwrap();
+        if listening.cramped {
+            // Connections inherit it.
+            cramp(&listener);
         }
         let (sender, outcomes) = channel();
         let accepted = Arc::new(AtomicUsize::new(0));

@@ -27,7 +27,7 @@ pub(crate) use {
     backend::{Backend, Listening, echo},
     client::{Failure, TlsClient},
     faults::{BlackHole, Limited, hello, refusing},
-    peer::{Duplex, End, Pattern, Peer, Received, digest_of_pattern},
+    peer::{Duplex, End, Pattern, Peer, Received, cramped, digest_of_pattern},
     pki::{Files, Pki},
     program::{Nginx, Program, free_address, openssl_server},
     rig::{Rig, Sides},

@@ -6,12 +6,12 @@
 
 use super::PATIENCE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
 use openssl::sha::Sha256;
 use openssl::ssl::{ErrorCode, ShutdownResult, SslStream};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// How a stream of bytes ended, as the reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,13 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// A plain connection to `address`.
-    pub(crate) fn plain(address: std::net::SocketAddr) -> Self {
-        Self::from_socket(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self::try_plain(address).unwrap()
+    }
+
+    /// As [`Self::plain`], where the other side may be gone before we know that it was there.
+    pub(crate) fn try_plain(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).map(Self::from_socket)
     }
 
     pub(crate) fn from_socket(socket: TcpStream) -> Self {
@@ -145,6 +150,11 @@ impl Peer {
         drop(self);
     }
 
+    /// Waits, reading nothing, until the connection is over altogether (an RST, or both ends done).
+    pub(crate) fn wait_broken(&self) {
+        ready(self.socket(), PollFlags::empty());
+    }
+
     /// Sends and receives at once until the other side ends, and all was sent.
     pub(crate) fn duplex(&mut self, work: &Duplex) -> Received {
         self.socket().set_nonblocking(true).unwrap();
@@ -172,6 +182,23 @@ impl Peer {
             },
         }
     }
+}
+
+/// Room in the kernel for a reader that shall fill up soon, and segments that fit in: with those of the loopback
+/// interface (64 KiB) a small buffer moves only by timers.
+pub(super) fn cramp(socket: &impl AsFd) {
+    setsockopt(socket, sockopt::RcvBuf, &16_384).unwrap();
+    setsockopt(socket, sockopt::TcpMaxSeg, &1_400).unwrap();
+}
+
+/// A plain socket to `address` that takes little before it is read.
+pub(crate) fn cramped(address: SocketAddr) -> TcpStream {
+    let kind = (AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC);
+    let socket = nix::sys::socket::socket(kind.0, kind.1, kind.2, None).unwrap();
+    cramp(&socket);
+    let SocketAddr::V4(address) = address else { panic!("no IPv4 address: {address}") };
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    socket.into()
 }
 
 /// What [`Peer::duplex`] shall do.

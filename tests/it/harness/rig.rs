@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client's side, a tunnel and a backend, joined in one of the four combinations.
 
-use super::{Backend, Listening, Options, Peer, Pki, TlsClient, Tunnel};
+use super::{Backend, Listening, Options, Peer, Pki, TlsClient, Tunnel, cramped};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -89,6 +89,19 @@ impl<T: Send + 'static> Rig<T> {
             TlsClient::new(&self.pki).connect(self.address()).unwrap()
         } else {
             Peer::plain(self.address())
+        }
+    }
+}
+
+impl<T: Send + 'static> Rig<T> {
+    /// A client that takes little before it is read.
+    #[track_caller]
+    pub(crate) fn cramped_client(&self) -> Peer {
+        let socket = cramped(self.address());
+        if self.sides.client_tls() {
+            TlsClient::new(&self.pki).connect_over(socket).unwrap()
+        } else {
+            Peer::from_socket(socket)
         }
     }
 }
