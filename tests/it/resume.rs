@@ -79,6 +79,8 @@ fn a_resumed_session_gives_the_next_ticket() {
         assert!(peer.tls().ssl().session_reused());
         assert!(is_served(&mut peer));
         session = client.session().expect("a new ticket");
+        // The library takes the session of a connection that ends without close_notify for bad.
+        peer.half_close();
     }
 }
 

@@ -43,7 +43,7 @@ fn bytes_before_a_truncation_arrive_first() {
         let mut client = rig.client();
         client.send(&Pattern::bytes(6, BYTES));
         client.fin();
-        rig.tunnel.assert_rest();
+        // Little of it fits into the server's kernel, so the end is known to the tunnel long before the bytes are through.
         gate.open();
         let (bytes, end) = rig.backend.next();
         assert_eq!(bytes.len(), BYTES, "{sides:?}: {end:?}");
