@@ -273,7 +273,7 @@ impl<H: Handler> Loop<H> {
         }
         let synced = touched.iter().try_for_each(|leg| self.sync(key, *leg, now));
         self.touched = touched;
-        synced.map_err(|error| Fault::Watch(error).into())?;
+        synced.map_err(|error| H::Reason::from(Fault::Watch(error)))?;
         if let Some(silence) = silence {
             self.restart(key, leg, silence, now);
         }

@@ -35,7 +35,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 }
 
 /// Begins an attempt, or asks how the pending one stands.
-fn attempt(pair: &mut Pair, server: &Server, ctx: &mut Ctx) -> io::Result<Connecting> {
+fn attempt(pair: &mut Pair, server: &Server, ctx: &Ctx) -> io::Result<Connecting> {
     if pair.attempt.since.is_some() {
         if let Some(socket) = pair.server.as_ref().and_then(|end| end.stream.socket()) {
             return socket.connect_again(&server.address);
