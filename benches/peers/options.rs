@@ -47,7 +47,7 @@ pub(super) fn parse(words: &[String]) -> Fallible<Request> {
         .optopt("", "peers", "only these peers, comma-separated", "NAMES")
         .optopt("", "reps", "repetitions of every figure (3)", "N")
         .optopt("", "secs", "length of runs measured by time, in seconds (2)", "S")
-        .optopt("", "gb", "payload of a TLS bulk run, in units of 10^9 bytes (2)", "G")
+        .optopt("", "gb", "payload of a TLS bulk run, in units of 10^9 bytes (1.5)", "G")
         .optopt("", "idle", "connections of idle-mem (2000)", "N")
         .optflag("", "quick", "one short repetition: a smoke test, no basis for claims")
         .optflag("", "list", "list scenarios and peers")
@@ -69,7 +69,7 @@ pub(super) fn parse(words: &[String]) -> Fallible<Request> {
 fn read(matches: &Matches) -> Fallible<Options> {
     let quick = matches.opt_present("quick");
     let seconds = number(matches, "secs", if quick { 0.8 } else { 2.0 })?;
-    let gigabytes = number(matches, "gb", if quick { 0.5 } else { 2.0 })?;
+    let gigabytes = number(matches, "gb", if quick { 0.5 } else { 1.5 })?;
     let idle = whole(matches, "idle", if quick { 1000 } else { 2000 })?;
     if idle > CONNECTIONS {
         return Err(format!("--idle: at most {CONNECTIONS}").into());
@@ -133,7 +133,7 @@ mod tests {
         let options = parsed("--bench").unwrap();
         assert_eq!(options.scenarios.len(), SCENARIOS.len());
         assert_eq!(options.peers.len(), PEERS.len());
-        assert_eq!(options.bytes, 2_000_000_000);
+        assert_eq!(options.bytes, 1_500_000_000);
     }
 
     #[test]

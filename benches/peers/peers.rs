@@ -105,7 +105,8 @@ impl Peer {
         if !reachable(&mut process, place.listen) {
             drop(process);
             let said = fs::read_to_string(&log).unwrap_or_default();
-            return Err(format!("does not start: {}", said.trim()).into());
+            let said = if said.trim().is_empty() { "no word why" } else { said.trim() };
+            return Err(format!("does not start: {said}").into());
         }
         Ok(Running { port: place.listen, process })
     }

@@ -4,8 +4,8 @@
 //! The load generator shares the machine with the program it loads, so it avoids all work the measurement does
 //! not need: once a download runs it reads the socket itself and only follows the five-byte record headers (RFC
 //! 8446 section 5.1). Content is compared in the check before the figures, not here.
-//! Invariant: `counted` never exceeds the payload of complete records plus nothing of an incomplete one's rest;
-//! a caller that waits for N bytes also waits for `between_records`.
+//! Invariant: `counted` includes the whole payload of a record as soon as its header has been seen; a caller that
+//! waits for the last byte also waits for `between_records`.
 
 /// Bytes of a record header.
 const HEADER: usize = 5;

@@ -27,6 +27,8 @@ use super::{Fallible, progress};
 
 /// Transfers of the check before the figures.
 const CHECK: Transfer = Transfer { up: false, connections: 3, bytes: 12_000_000, check: true };
+/// Transfers that are traced: strace makes a call many times dearer, and counts need no long run.
+const TRACED: Transfer = Transfer { up: false, connections: 1, bytes: 64_000_000, check: false };
 /// Connections that warm a fresh peer before its memory is read.
 const WARM_UP: usize = 32;
 /// A peer counts as quiet when its figures have not moved for this long.
@@ -144,9 +146,7 @@ impl Runner<'_> {
             Work::Ping => self.ping(&target, running),
             Work::Idle => self.idle(&target, running),
             Work::SystemCalls { up, connections } => {
-                // Tracing makes a call many times dearer, and counts need no long run.
-                let bytes = self.options.bytes / 8;
-                self.system_calls(&target, Transfer { up, connections, bytes, check: false }, running)
+                self.system_calls(&target, Transfer { up, connections, ..TRACED }, running)
             }
         }
     }
