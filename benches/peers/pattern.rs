@@ -34,6 +34,13 @@ impl Pattern {
         Self { bytes }
     }
 
+    /// A sequence that differs everywhere, for tests of the comparison.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "the bench target drops tests but keeps their modules")]
+    pub(super) fn shifted(&self) -> Self {
+        Self { bytes: self.bytes.iter().map(|byte| byte.wrapping_add(1)).collect() }
+    }
+
     /// At most `len` bytes (and at most `SLICE_MAX`) of the endless sequence from position `at` on.
     pub(super) fn slice(&self, at: u64, len: u64) -> &[u8] {
         let start = start_of(at);

@@ -84,19 +84,25 @@ impl Visit {
     fn start(target: &Target, poll: &Poll, index: usize) -> Fallible<Self> {
         let mut visit = Self { link: target.dial()?, asked: false };
         poll.watch(&visit.link, index)?;
-        // Begins the handshake, or asks at once on a plain link.
-        visit.step()?;
+        // Begins the handshake, or asks at once on a plain link. It must not look for the answer, which nobody
+        // would hear of: the event it raises is what brings `step`.
+        visit.ask()?;
         Ok(visit)
+    }
+
+    /// Goes on until the byte is out; `true` if it is.
+    fn ask(&mut self) -> io::Result<bool> {
+        if !self.asked && self.link.handshake()? {
+            self.link.write_short(b"E")?;
+            self.asked = true;
+        }
+        Ok(self.asked)
     }
 
     /// Goes on; `true` once the byte has come back.
     fn step(&mut self) -> io::Result<bool> {
-        if !self.asked {
-            if !self.link.handshake()? {
-                return Ok(false);
-            }
-            self.link.write_short(b"E")?;
-            self.asked = true;
+        if !self.ask()? {
+            return Ok(false);
         }
         let mut answer = [0; 1];
         match self.link.read(&mut answer)? {

@@ -143,3 +143,82 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(dead_code, unused_imports, reason = "the bench target drops tests but keeps their modules")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::backend::Backend;
+    use super::super::pattern::Pattern;
+    use super::super::tls::{self, Version};
+    use super::bulk::{Bulk, Transfer};
+    use super::ping::Ping;
+    use super::*;
+
+    /// Runs `load` against a backend without anything between, in plain and in TLS.
+    fn against_backend(load: impl Fn(&Target, &Pattern)) {
+        let dir = tempfile::tempdir().unwrap();
+        let pem = tls::write_certificate(dir.path()).unwrap();
+        let pattern = Arc::new(Pattern::new());
+        for tls in [None, Some(ClientTls::new(Version::V13).unwrap())] {
+            let pem = tls.is_some().then_some(pem.as_path());
+            let backend = Backend::start(Arc::clone(&pattern), pem).unwrap();
+            load(&Target { port: backend.port, tls }, &pattern);
+        }
+    }
+
+    #[test]
+    fn bytes_move_both_ways_compared_or_not() {
+        against_backend(|target, pattern| {
+            for (up, check) in [(false, false), (false, true), (true, false), (true, true)] {
+                let transfer = Transfer { up, connections: 3, bytes: 3_000_001, check };
+                Bulk::open(target, transfer, pattern).unwrap().run().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn changed_bytes_are_noticed_at_either_end() {
+        against_backend(|target, pattern| {
+            // The client's idea of the pattern differs from the backend's.
+            let other = pattern.shifted();
+            for up in [false, true] {
+                let transfer = Transfer { up, connections: 2, bytes: 100_000, check: true };
+                let error = Bulk::open(target, transfer, &other).unwrap().run().unwrap_err();
+                assert!(error.to_string().contains("changed"), "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn messages_come_back_until_the_time_is_up() {
+        against_backend(|target, _| {
+            let outcome = Ping::open(target, 8, 512).unwrap().run(Duration::from_millis(20)).unwrap();
+            assert!(outcome.latencies_us.len() >= 8);
+            assert!(outcome.elapsed >= Duration::from_millis(20));
+        });
+    }
+
+    #[test]
+    fn connections_resume_only_when_asked_to() {
+        against_backend(|target, _| {
+            let length = Duration::from_millis(20);
+            let outcome = connect::run(target, 4, length).unwrap();
+            assert_eq!((outcome.failed, outcome.resumed), (0, 0));
+            let Some(tls) = target.tls.clone() else { return };
+            let session = connect::fetch_session(target).unwrap();
+            let target = Target { tls: Some(tls.offering(session)), ..*target };
+            let outcome = connect::run(&target, 4, length).unwrap();
+            assert_eq!((outcome.failed, outcome.resumed), (0, outcome.done));
+        });
+    }
+
+    #[test]
+    fn a_peer_that_answers_nothing_is_a_failure() {
+        // Nobody listens on a port that was free a moment ago.
+        let port =
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        assert!(connect::run(&Target { port, tls: None }, 2, Duration::from_millis(1)).is_err());
+    }
+}
