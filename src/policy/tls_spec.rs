@@ -12,6 +12,8 @@ pub struct ServerTlsSpec {
     /// CA file whose certificates sign client certificates.
     pub client_ca: Option<PathBuf>,
     pub verify: ClientVerify,
+    /// A client's FIN without close_notify is taken for an orderly end (`truncation = "close"`).
+    pub tolerate_truncation: bool,
 }
 
 /// TLS towards servers: what `connect.tls` says.
@@ -77,4 +79,23 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, where that is known.
     pub help: Option<String>,
+}
+
+impl Problem {
+    /// A problem with the value of `key` as a whole.
+    pub fn new(key: &'static str, message: impl Into<String>) -> Self {
+        Self { key, index: 0, message: message.into(), help: None }
+    }
+
+    /// The same, about certificate `index` of the list.
+    #[must_use]
+    pub fn at(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
 }
