@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub(super) bytes: u64,
     /// Connections of idle-mem.
     pub(super) idle: usize,
+    /// What a scenario may use before it stops repeating: its share of the whole run's time.
+    pub(super) share: Duration,
     /// Only list what there is.
     pub(super) list: bool,
 }
@@ -48,6 +50,7 @@ pub(super) fn parse(words: &[String]) -> Fallible<Request> {
         .optopt("", "reps", "repetitions of every figure (3)", "N")
         .optopt("", "secs", "length of runs measured by time, in seconds (2)", "S")
         .optopt("", "gb", "payload of a TLS bulk run, in units of 10^9 bytes (1.5)", "G")
+        .optopt("", "minutes", "stop repeating a scenario that has used its share of this time (15)", "M")
         .optopt("", "idle", "connections of idle-mem (2000)", "N")
         .optflag("", "quick", "one short repetition: a smoke test, no basis for claims")
         .optflag("", "list", "list scenarios and peers")
@@ -74,10 +77,13 @@ fn read(matches: &Matches) -> Fallible<Options> {
     if idle > CONNECTIONS {
         return Err(format!("--idle: at most {CONNECTIONS}").into());
     }
+    let scenarios = pick(SCENARIOS, &matches.free, |scenario| scenario.name)?;
+    let minutes = number(matches, "minutes", 15.0)?;
     let peers = matches.opt_str("peers");
     let peers: Vec<String> = peers.iter().flat_map(|names| names.split(',')).map(String::from).collect();
     Ok(Options {
-        scenarios: pick(SCENARIOS, &matches.free, |scenario| scenario.name)?,
+        share: Duration::from_secs_f64(minutes * 60.0 / scenarios.len() as f64),
+        scenarios,
         peers: pick(PEERS, &peers, |peer| peer.name)?,
         reps: whole(matches, "reps", if quick { 1 } else { 3 })?,
         length: Duration::from_secs_f64(seconds),
@@ -142,6 +148,7 @@ mod tests {
         assert_eq!(options.scenarios.iter().map(|scenario| scenario.name).collect::<Vec<_>>(), ["bulk-up"]);
         assert_eq!(options.peers.iter().map(|peer| peer.name).collect::<Vec<_>>(), ["tunnel", "hitch"]);
         assert_eq!((options.bytes, options.reps), (500_000_000, 7));
+        assert_eq!(options.share, Duration::from_secs(15 * 60));
     }
 
     #[test]
@@ -152,6 +159,7 @@ mod tests {
             ("--reps 0 --bench", "--reps"),
             ("--gb -1 --bench", "--gb"),
             ("--secs NaN --bench", "--secs"),
+            ("--minutes 0 --bench", "--minutes"),
             ("--idle 1000000 --bench", "--idle"),
         ] {
             let error = parsed(line).unwrap_err().to_string();

@@ -28,7 +28,7 @@ use super::{Fallible, progress};
 /// Transfers of the check before the figures.
 const CHECK: Transfer = Transfer { up: false, connections: 3, bytes: 12_000_000, check: true };
 /// Transfers that are traced: strace makes a call many times dearer, and counts need no long run.
-const TRACED: Transfer = Transfer { up: false, connections: 1, bytes: 64_000_000, check: false };
+const TRACED: Transfer = Transfer { up: false, connections: 1, bytes: 32_000_000, check: false };
 /// Connections that warm a fresh peer before its memory is read.
 const WARM_UP: usize = 32;
 /// A peer counts as quiet when its figures have not moved for this long.
@@ -69,6 +69,10 @@ impl Runner<'_> {
         let mut tables: Vec<Table> =
             scenario.cases.iter().map(|case| self.table(scenario, case, &peers)).collect();
         for rep in 0..self.options.reps {
+            if rep > 0 && start.elapsed() > self.options.share {
+                progress(&format!("{}: its time is up after {rep} repetition(s)", scenario.name));
+                break;
+            }
             for (case, table) in scenario.cases.iter().zip(&mut tables) {
                 for turn in 0..peers.len() {
                     let index = (rep + turn) % peers.len();
