@@ -78,11 +78,15 @@ impl Runner<'_> {
                     let index = (rep + turn) % peers.len();
                     let (peer, running) = &mut peers[index];
                     let Some(row) = table.rows.iter_mut().find(|row| row.peer == peer.name) else { continue };
-                    if case.work == Work::Idle && rep > 0 {
+                    let sample = if case.work == Work::Idle && rep > 0 {
                         // What a peer has once used it may keep for the next connections: only a fresh one counts.
-                        *running = peer.start(scenario.role, &setting)?;
-                    }
-                    let sample = self.measure(case, running);
+                        peer.start(scenario.role, &setting).and_then(|fresh| {
+                            *running = fresh;
+                            self.measure(case, running)
+                        })
+                    } else {
+                        self.measure(case, running)
+                    };
                     if let Err(error) = &sample {
                         progress(&format!("{}: {}: {error}", scenario.name, peer.name));
                     }
