@@ -3,7 +3,10 @@
 //!
 //! The counters live in the [`Registry`], which outlives every plan: a reload finds them by name.
 
-#![expect(clippy::disallowed_types, reason = "the one lock is taken at load and in dumps, never on the data path")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one lock is taken at load and in dumps, never on the data path"
+)]
 
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load and in dumps only, never on the data path")]

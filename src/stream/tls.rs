@@ -95,15 +95,8 @@ impl TlsStream {
     /// # Errors
     /// The library's, when it is out of memory.
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
-        let wire = Wire {
-            socket,
-            lent: None,
-            held: early,
-            unsent: Vec::new(),
-            ended: false,
-            failed: None,
-        };
-        let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error)))?;
+        let wire = Wire { socket, lent: None, held: early, unsent: Vec::new(), ended: false, failed: None };
+        let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: false })
     }
 
@@ -280,8 +273,8 @@ impl TlsStream {
         match error.ssl_error() {
             None if self.inner.get_ref().ended => Break::Truncated,
             Some(stack) if unexpected_end(stack) => Break::Truncated,
-            Some(stack) => Break::Tls(self.with_verify_result(stack)),
-            None => Break::Tls(error.to_string()),
+            Some(stack) => Break::Tls(self.with_verify_result(stack).into()),
+            None => Break::Tls(error.to_string().into()),
         }
     }
 
