@@ -7,6 +7,8 @@
 //! stands. Unit tests (`#[cfg(test)] mod …`) are exempt: a test may build whatever it needs. Not here: what
 //! clippy.toml forbids.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -307,7 +309,9 @@ fn test_files(file: &File) -> Vec<String> {
 /// What follows the `mod` that stands at the start of `rest`, visibility aside.
 fn after_mod(rest: &str) -> Option<&str> {
     let rest = rest.trim_start();
-    ["mod ", "pub mod ", "pub(crate) mod ", "pub(super) mod "].iter().find_map(|start| rest.strip_prefix(start))
+    ["mod ", "pub mod ", "pub(crate) mod ", "pub(super) mod "]
+        .iter()
+        .find_map(|start| rest.strip_prefix(start))
 }
 
 fn is_name(text: &str) -> bool {
@@ -432,7 +436,8 @@ fn blank(text: &str) -> String {
 
 /// The length of the comment or literal `text` begins with, if it does; `before` is the character before it.
 fn literal(text: &str, before: Option<char>) -> Option<usize> {
-    let end = |mark: &str, from: usize| text[from..].find(mark).map_or(text.len(), |at| from + at + mark.len());
+    let end =
+        |mark: &str, from: usize| text[from..].find(mark).map_or(text.len(), |at| from + at + mark.len());
     if text.starts_with("//") {
         return Some(text.find('\n').unwrap_or(text.len()));
     }
