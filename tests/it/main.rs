@@ -12,4 +12,9 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod command_line;
+mod config_errors;
 mod harness_sees;
+mod program;
+mod shutdown;
+mod signals;
