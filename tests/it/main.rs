@@ -12,9 +12,12 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod churn;
 mod command_line;
 mod config_errors;
 mod harness_sees;
+mod limits;
 mod program;
+mod reload;
 mod shutdown;
 mod signals;
