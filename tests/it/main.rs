@@ -13,11 +13,24 @@
 mod harness;
 
 mod churn;
+mod closing;
 mod command_line;
 mod config_errors;
+mod connect;
+mod daemonize;
+mod half_close;
+mod handshake;
 mod harness_sees;
+mod init_script;
 mod limits;
+mod phases;
 mod program;
 mod reload;
+mod reset;
+mod resume;
 mod shutdown;
 mod signals;
+mod slow_reader;
+mod small_buffer;
+mod transfer;
+mod truncation;

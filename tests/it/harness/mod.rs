@@ -6,6 +6,7 @@
 //! * [`Peer`]: one end of a connection, plain or TLS, client or server; how it ended ([`End`]).
 //! * [`TlsClient`]: how a client shakes hands.
 //! * [`Backend`]: a server made of one closure.
+//! * [`hello`], [`refusing`], [`BlackHole`], [`Limited`]: peers that break off.
 //! * [`Rig`]: all of them joined in one of the four combinations of [`Sides`].
 //!
 //! Invariants: [`wait_for`] is the only place that lets time pass; whatever blocks has a deadline ([`PATIENCE`]), and a
@@ -14,14 +15,16 @@
 
 mod backend;
 mod client;
+mod faults;
 mod peer;
 mod pki;
 mod rig;
 mod tunnel;
 
 pub(crate) use {
-    backend::{Backend, Listening},
+    backend::{Backend, Listening, echo},
     client::{Failure, TlsClient},
+    faults::{BlackHole, Limited, hello, refusing},
     peer::{Duplex, End, Pattern, Peer, Received, digest_of_pattern},
     pki::{Files, Pki},
     rig::{Rig, Sides},

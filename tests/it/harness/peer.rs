@@ -8,7 +8,7 @@ use super::PATIENCE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use openssl::sha::Sha256;
-use openssl::ssl::{ErrorCode, ShutdownResult, ShutdownState, SslStream};
+use openssl::ssl::{ErrorCode, ShutdownResult, SslStream};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -112,17 +112,11 @@ impl Peer {
 
     /// Reads at least one byte into `buffer`, or says how the stream ended.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, End> {
-        loop {
-            let step = match self {
-                Self::Plain(socket) => read_plain(socket, buffer),
-                Self::Tls(stream) => read_tls(stream, buffer),
-            };
-            match step {
-                Step::Bytes(n) => return Ok(n),
-                Step::End(end) => return Err(end),
-                // A blocking socket says so only when its time limit has passed.
-                Step::Wait(_) => return Err(End::Silence),
-            }
+        match self.try_read(buffer) {
+            Step::Bytes(n) => Ok(n),
+            Step::End(end) => Err(end),
+            // A blocking socket says so only when its time limit has passed.
+            Step::Wait(_) => Err(End::Silence),
         }
     }
 
@@ -139,7 +133,7 @@ impl Peer {
     }
 
     /// FIN alone: on TLS, a truncation.
-    pub(crate) fn fin(&mut self) {
+    pub(crate) fn fin(&self) {
         self.socket().shutdown(Shutdown::Write).unwrap();
     }
 
@@ -149,11 +143,6 @@ impl Peer {
         setsockopt(self.socket(), sockopt::Linger, &at_once).unwrap();
         // Nothing may be said after the reset: a TLS stream that is dropped does not send close_notify.
         drop(self);
-    }
-
-    /// Whether the peer's close_notify has come.
-    pub(crate) fn saw_close_notify(&mut self) -> bool {
-        self.tls().get_shutdown().contains(ShutdownState::RECEIVED)
     }
 
     /// Sends and receives at once until the other side ends, and all was sent.
@@ -414,7 +403,6 @@ fn step_of_tls(error: &openssl::ssl::Error) -> Step {
 fn step_of(error: &io::Error, wait: PollFlags) -> Step {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Step::Wait(wait),
-        io::ErrorKind::Interrupted => Step::Wait(wait),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Step::End(End::Reset),
         io::ErrorKind::UnexpectedEof => Step::End(End::Truncated),
         _ => Step::End(End::Other(error.to_string())),

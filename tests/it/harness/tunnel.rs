@@ -290,12 +290,21 @@ impl Tunnel {
         let mut since = Instant::now();
         wait_for("the process to use no CPU time while nothing moves", || {
             let now = self.activity();
-            if now != last || now.iter().any(|thread| !thread.asleep) {
+            if now != last || now.iter().any(|thread| thread.state != 'S') {
                 last = now;
                 since = Instant::now();
             }
             since.elapsed() >= REST
         });
+    }
+
+    /// Stops the process while `act` runs, so that it meets everything `act` did in one wake-up.
+    pub(crate) fn frozen<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal(Signal::SIGSTOP);
+        wait_for("all threads to stop", || self.activity().iter().all(|thread| thread.state == 'T'));
+        let result = act();
+        self.signal(Signal::SIGCONT);
+        result
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {
@@ -318,8 +327,8 @@ impl Tunnel {
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
             let run = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let cpu = run.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default();
-            let asleep = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
-            threads.push(Activity { name: task.file_name().into_string().unwrap(), cpu, asleep });
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
+            threads.push(Activity { name: task.file_name().into_string().unwrap(), cpu, state });
         }
         threads
     }
@@ -393,7 +402,8 @@ struct Activity {
     name: String,
     /// Nanoseconds on a CPU.
     cpu: u64,
-    asleep: bool,
+    /// As in proc(5): 'S' asleep, 'R' running or runnable, 'T' stopped.
+    state: char,
 }
 
 fn write_config(dir: &Path, services: &str, options: &Options) {
