@@ -7,7 +7,9 @@
 use crate::harness::{
     Backend, End, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, wait_for, wait_up_to,
 };
-use crate::program::{Place, Process, Strace, descriptors, echo, echoing, observe_for, plain, plain_at};
+use crate::program::{
+    Place, Process, Strace, client_hello, descriptors, echo, echoing, observe_for, plain, plain_at,
+};
 use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -208,7 +210,7 @@ fn when_the_kernel_runs_out_it_pauses_and_comes_back() {
 fn a_flood_of_clients_that_leave_at_once_delays_nobody() {
     // Row 59: the handshakes of clients long dead were computed one by one.
     let rig = Rig::echo(Sides::Terminate, "");
-    let hello = client_hello(&rig);
+    let hello = client_hello(&TlsClient::new(&rig.pki));
     let address = rig.address();
     echo(&mut rig.client(), b"before");
     for _ in 0..full(5_000, 500) {
@@ -225,21 +227,6 @@ fn a_flood_of_clients_that_leave_at_once_delays_nobody() {
         rig.tunnel.log_lines().iter().filter(|line| line.is("listener-paused")).count()
             == rig.tunnel.log_lines().iter().filter(|line| line.is("listener-resumed")).count()
     });
-}
-
-/// The first flight of a TLS client, caught on its way.
-fn client_hello(rig: &Rig<u64>) -> Vec<u8> {
-    let trap = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = TcpStream::connect(trap.local_addr().unwrap()).unwrap();
-    let (mut caught, _) = trap.accept().unwrap();
-    let client = TlsClient::new(&rig.pki);
-    let thread = std::thread::spawn(move || client.connect_over(socket).is_ok());
-    let mut hello = vec![0; 4096];
-    let length = std::io::Read::read(&mut caught, &mut hello).unwrap();
-    drop(caught);
-    assert!(!thread.join().unwrap());
-    hello.truncate(length);
-    hello
 }
 
 #[test]
