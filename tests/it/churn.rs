@@ -5,8 +5,8 @@
 //! is allocated once does not count. A stated smaller count in `make test` still fails on a leak of a few hundred bytes
 //! per round, because the allowance is a fixed number of KiB plus 2 %.
 
-use crate::harness::{End, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, wait_for};
-use crate::program::{descriptors, echo, echoing, free_address, plain};
+use crate::harness::{End, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, refusing, wait_for};
+use crate::program::{descriptors, echo, echoing, plain};
 use crate::reload::reload_well;
 
 /// Growth that is the allocator's and not ours, in KiB, beside 2 %.
@@ -80,7 +80,7 @@ fn handshakes_that_failed() {
 #[test]
 fn servers_that_refuse() {
     // Row 61: descriptors lost per failed connect.
-    let tunnel = Tunnel::start(&plain("web", free_address()));
+    let tunnel = Tunnel::start(&plain("web", refusing()));
     let address = tunnel.address("web");
     leaves_nothing(&tunnel, full(10_000, 1_000), |round| {
         let (bytes, end) = Peer::plain(address).receive_all();

@@ -5,11 +5,10 @@
 //! that leaks, work for clients that are long gone.
 
 use crate::harness::{
-    Backend, End, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, wait_for, wait_up_to,
+    Backend, End, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, refusing, wait_for,
+    wait_up_to,
 };
-use crate::program::{
-    Place, Process, Strace, client_hello, descriptors, echo, echoing, observe_for, plain, plain_at,
-};
+use crate::program::{Place, Process, Strace, descriptors, echo, echoing, observe_for, plain, plain_at};
 use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -80,7 +79,7 @@ fn the_count_of_connections_returns_to_zero_however_they_end() {
 
 #[test]
 fn the_count_returns_to_zero_after_failures_too() {
-    let refusing = crate::program::free_address();
+    let refusing = refusing();
     let options = Options::global(&format!("workers = 2\nmax_connections = {MOST}"));
     let backend = Backend::echo(Listening::default());
     let pki = crate::harness::Pki::new();
@@ -210,7 +209,7 @@ fn when_the_kernel_runs_out_it_pauses_and_comes_back() {
 fn a_flood_of_clients_that_leave_at_once_delays_nobody() {
     // Row 59: the handshakes of clients long dead were computed one by one.
     let rig = Rig::echo(Sides::Terminate, "");
-    let hello = client_hello(&TlsClient::new(&rig.pki));
+    let hello = crate::harness::hello(&TlsClient::new(&rig.pki));
     let address = rig.address();
     echo(&mut rig.client(), b"before");
     for _ in 0..full(5_000, 500) {

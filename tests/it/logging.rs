@@ -5,7 +5,7 @@
 use crate::harness::{
     Backend, End, Line, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, full, wait_for,
 };
-use crate::program::{Place, Process, TUNNEL, client_hello, descriptors, echo, plain};
+use crate::program::{Place, Process, TUNNEL, descriptors, echo, plain};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -105,7 +105,7 @@ fn nothing_a_peer_sends_can_forge_a_line() {
     // Row 93. The name is long enough to be found in the hello, and replaced there by bytes no library would send.
     let rig = Rig::echo(Sides::Terminate, "");
     let name = "n".repeat(64);
-    let hello = client_hello(&TlsClient::new(&rig.pki).named(&name));
+    let hello = crate::harness::hello(&TlsClient::new(&rig.pki).named(&name));
     let at = hello.windows(64).position(|window| window == name.as_bytes()).unwrap();
     let mut sent = 0;
     for evil in EVIL {

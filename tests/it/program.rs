@@ -6,13 +6,12 @@
 //! Invariant: whatever is started here ends, at the latest by SIGKILL, with the value that stands for it; nothing else
 //! is ever signalled.
 
-use crate::harness::{Backend, Line, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, wait_for};
+use crate::harness::{Backend, Line, Listening, Options, Peer, Pki, Rig, Sides, Tunnel, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -384,22 +383,6 @@ pub(crate) fn echoing(sides: Sides, options: Options) -> Rig<u64> {
 pub(crate) fn echo(peer: &mut Peer, bytes: &[u8]) {
     peer.send(bytes);
     assert_eq!(peer.receive(bytes.len()), bytes);
-}
-
-/// The first flight of `client`, caught on its way; the client's handshake fails.
-pub(crate) fn client_hello(client: &TlsClient) -> Vec<u8> {
-    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = TcpStream::connect(trap.local_addr().unwrap()).unwrap();
-    let (mut caught, _) = trap.accept().unwrap();
-    let mut hello = vec![0; 16_384];
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| client.connect_over(socket).is_ok());
-        let length = caught.read(&mut hello).unwrap();
-        hello.truncate(length);
-        drop(caught);
-        assert!(!thread.join().unwrap());
-    });
-    hello
 }
 
 /// A line in the test's output, which libtest shows when the test fails (or with `--nocapture`).

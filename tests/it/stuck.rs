@@ -4,18 +4,18 @@
 //! When each phase gives up is in `phases`; here its patience is long, and the point is the others.
 
 use crate::harness::{
-    Backend, Gate, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, wait_for,
+    Backend, BlackHole, Gate, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, wait_for,
 };
 use crate::program::{echo, observe_for, plain_at};
 use crate::reload::reload_well;
 use nix::sys::signal::Signal;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Clients that stop after a part of their hello, at every length of a few.
 fn stopped_in_the_hello(rig: &Rig<u64>, count: usize) -> Vec<TcpStream> {
-    let hello = crate::program::client_hello(&TlsClient::new(&rig.pki));
+    let hello = crate::harness::hello(&TlsClient::new(&rig.pki));
     let stop = |number: usize| {
         let mut socket = TcpStream::connect(rig.address()).unwrap();
         socket.write_all(&hello[..number * hello.len() / count]).unwrap();
@@ -68,28 +68,6 @@ fn clients_that_do_not_read() {
     client.send(b"s");
     assert_eq!(client.receive(6), b"served");
     gate.open();
-}
-
-/// A listener whose backlog is full: a connect to it is never answered.
-struct BlackHole {
-    listener: TcpListener,
-    _full: Vec<TcpStream>,
-}
-
-impl BlackHole {
-    fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // listen(2) again makes the backlog of an existing listener smaller.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let fill = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
-        let full = (0..4).map_while(fill).collect();
-        Self { listener, _full: full }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
 }
 
 #[test]
