@@ -8,6 +8,7 @@
 use crate::harness::{End, Options, Peer, Rig, Sides, TlsClient, Tunnel, full, refusing, wait_for};
 use crate::program::{descriptors, echo, echoing, plain};
 use crate::reload::reload_well;
+use nix::sys::signal::Signal;
 
 /// Growth that is the allocator's and not ours, in KiB, beside 2 %.
 const ALLOWANCE: u64 = 384;
@@ -31,23 +32,33 @@ fn leaves_nothing(tunnel: &Tunnel, rounds: usize, mut round: impl FnMut(usize)) 
     assert!(rss_after <= allowed, "{rss} KiB after a tenth, {rss_after} KiB after {rounds} rounds");
 }
 
+/// Ends the tunnel, which says how many connections it still counts: none.
+#[track_caller]
+fn counts_none(tunnel: &mut Tunnel) {
+    tunnel.signal(Signal::SIGTERM);
+    let line = tunnel.wait_log("stopping", |line| line.is("stopping"));
+    assert_eq!(line.number("connections"), 0, "{}", line.text);
+    assert_eq!(tunnel.wait_exit().code(), Some(0));
+}
+
 #[test]
 fn connections_that_ended_well() {
     for sides in Sides::ALL {
-        let rig = echoing(sides, Options { level: "notice", ..Options::default() });
+        let mut rig = echoing(sides, Options { level: "notice", ..Options::default() });
         leaves_nothing(&rig.tunnel, full(10_000, 1_000), |_| {
             let mut client = rig.client();
             echo(&mut client, b"come and go");
             client.half_close();
             assert_eq!(client.receive_all(), (Vec::new(), End::Clean));
         });
+        counts_none(&mut rig.tunnel);
     }
 }
 
 #[test]
 fn connections_that_were_reset() {
     for sides in [Sides::Plain, Sides::Reencrypt] {
-        let rig = echoing(sides, Options { level: "notice", ..Options::default() });
+        let mut rig = echoing(sides, Options { level: "notice", ..Options::default() });
         leaves_nothing(&rig.tunnel, full(10_000, 500), |round| {
             let mut client = rig.client();
             if round % 2 == 0 {
@@ -56,12 +67,13 @@ fn connections_that_were_reset() {
             client.send(&[0; 5_000]);
             client.reset();
         });
+        counts_none(&mut rig.tunnel);
     }
 }
 
 #[test]
 fn handshakes_that_failed() {
-    let rig = Rig::echo(Sides::Terminate, "");
+    let mut rig = Rig::echo(Sides::Terminate, "");
     let address = rig.address();
     leaves_nothing(&rig.tunnel, full(10_000, 1_000), |round| {
         let mut client = Peer::plain(address);
@@ -75,18 +87,20 @@ fn handshakes_that_failed() {
         }
         assert_ne!(client.receive_all().1, End::Silence, "round {round}");
     });
+    counts_none(&mut rig.tunnel);
 }
 
 #[test]
 fn servers_that_refuse() {
     // Row 61: descriptors lost per failed connect.
-    let tunnel = Tunnel::start(&plain("web", refusing()));
+    let mut tunnel = Tunnel::start(&plain("web", refusing()));
     let address = tunnel.address("web");
     leaves_nothing(&tunnel, full(10_000, 1_000), |round| {
         let (bytes, end) = Peer::plain(address).receive_all();
         assert!(bytes.is_empty() && end != End::Silence, "round {round}: {end:?}");
     });
     assert!(tunnel.log_lines().iter().any(|line| line.is("connect-failed")));
+    counts_none(&mut tunnel);
 }
 
 #[test]
