@@ -145,7 +145,7 @@ fn a_pid_file_is_written_when_ready_and_removed_at_the_end() {
     let server = Backend::echo(Listening::default());
     let place = Place::new(&with_stderr(&plain("web", server.address())));
     let mut process = place.start(&["-p", "tunnel.pid"]);
-    process.log.wait_event("started");
+    process.wait_started();
     wait_for("the pid file", || {
         fs::read_to_string(place.path("tunnel.pid")).is_ok_and(|text| !text.is_empty())
     });
@@ -166,7 +166,7 @@ fn a_second_instance_fails_and_harms_nothing() {
     let address = crate::program::free_address();
     let place = Place::new(&with_stderr(&plain_at("web", address, server.address())));
     let mut first = place.start(&["-p", "tunnel.pid"]);
-    first.log.wait_event("started");
+    first.wait_started();
     let second = place.run(&["-c", "tunnel.conf", "-p", "tunnel.pid"]).expect(EX_UNAVAILABLE);
     assert!(second.err.contains(&address.to_string()), "the address is not named: {}", second.err);
     let text = fs::read_to_string(place.path("tunnel.pid")).expect("the first one's pid file is gone");
@@ -194,7 +194,7 @@ fn after_a_crash_the_next_start_works() {
     let services = plain_at("tcp", address, server.address()) + &plain_at("unix", &socket, server.address());
     place.write("tunnel.conf", with_stderr(&services));
     let mut first = place.start(&["-p", "tunnel.pid"]);
-    first.log.wait_event("started");
+    first.wait_started();
     // A connection that is open at the crash leaves the port in TIME_WAIT or worse.
     let mut client = Peer::plain(address);
     client.send(b"x");
@@ -203,7 +203,7 @@ fn after_a_crash_the_next_start_works() {
     assert!(place.path("socket").exists() && place.path("tunnel.pid").exists(), "no traces to stumble over");
     fs::remove_file(place.path("stderr")).unwrap();
     let mut second = place.start(&["-p", "tunnel.pid"]);
-    second.log.wait_event("started");
+    second.wait_started();
     let mut client = std::os::unix::net::UnixStream::connect(place.path("socket")).unwrap();
     std::io::Write::write_all(&mut client, b"y").unwrap();
     let mut byte = [0];

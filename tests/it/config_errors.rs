@@ -19,7 +19,7 @@ buffer = "256KiBB"
 
 [[service]]
 name = "web"
-accept = { address = "127.0.0.1:8443", tls = { certificate = "missing.pem", key = "missing.key" } }
+accept = { address = "127.0.0.1:8443" }
 connect = { address = "127.0.0.1:99999" }
 
 [[service]]
@@ -30,6 +30,16 @@ connect = { address = "127.0.0.1:8081", tls = { min_version = "1.3", max_version
 [[service]]
 name = "fourth"
 accept = { address = "127.0.0.1:8444", tls = { verify = "required" } }
+
+[[service]]
+name = "fifth"
+accept = { address = "127.0.0.1:8445", tls = { certificate = "missing.pem", key = "missing.key" } }
+connect = { address = "127.0.0.1:8081", tls = { ca = "missing-ca.pem" } }
+
+[[service]]
+name = "sixth"
+accept = "127.0.0.1:8445"
+connect = "127.0.0.1:8081"
 "#;
 
 #[test]
@@ -44,11 +54,13 @@ fn all_errors_come_in_one_run_each_with_its_place() {
         (8, None, "127.0.0.1"),
         (10, Some(10), "256KiBB"),
         (13, None, "web"),
-        (14, None, "missing.pem"),
         (15, None, "99999"),
-        (19, None, "8443"),
         (20, None, "version"),
         (24, None, "verify"),
+        (28, None, "missing.pem"),
+        (28, None, "missing.key"),
+        (29, None, "missing-ca.pem"),
+        (33, Some(10), "8445"),
     ] {
         let start = format!("tunnel.conf:{line}:");
         let mut errors = text.split("error: ").zip(text.split("error: ").skip(1));
@@ -76,7 +88,7 @@ fn a_conflict_names_both_places() {
     for (config, lines, about) in [
         (service("a", 1024) + &service("a", 1025), [":2:", ":6:"], "one name twice"),
         (service("a", 1024) + &service("b", 1024), [":3:", ":7:"], "one address twice"),
-        ("[global]\n\n[global]\n".to_owned(), ["conf:3:", "duplicate"], "one table twice"),
+        ("[global]\n\n[global]\n".to_owned(), ["conf:3:", "global"], "one table twice"),
     ] {
         let text = Place::new(&config).run(&["-t", "-c", "tunnel.conf"]).expect(78).err;
         assert!(

@@ -144,7 +144,7 @@ fn a_low_limit_at_start_is_reckoned_with() {
         plain("web", backend.address())
     ));
     let mut process = place.start_under(&["prlimit", &format!("--nofile={FEW}:{FEW}")], &[]);
-    process.log.wait_event("started");
+    process.wait_started();
     let cpu =
         |process: &Process| crate::program::threads(process.pid(), "").iter().map(|thread| thread.1).sum();
     endure(process.pid(), process.log.address("web"), || cpu(&process), || process.log.lines().len());

@@ -194,6 +194,15 @@ impl Process {
         Self { child, exit: None, log: LogFile(PathBuf::new()) }
     }
 
+    /// Waits until its log, on stderr, says that it has started.
+    #[track_caller]
+    pub(crate) fn wait_started(&mut self) {
+        wait_for("the process to start", || {
+            assert!(self.is_alive(), "it ended at start:\n{}", self.log.text());
+            self.log.lines().iter().any(|line| line.is("started"))
+        });
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
