@@ -2,7 +2,8 @@
 //! The SysV init script, as `service tunnel …` runs it, with its paths moved into a temporary directory.
 
 use crate::harness::{Backend, Listening, Peer};
-use crate::program::{Outcome, Place, TUNNEL, echo, free_address, plain_at, say};
+use crate::program::{Outcome, Place, Stranger, TUNNEL, echo, free_address, plain_at, say};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -30,8 +31,7 @@ impl Installed {
         let place = Place::new("");
         let installed = Self { place, address, _backend: backend };
         installed.configure(&plain_at("web", address, installed._backend.address()));
-        // A copy: the script finds its process by the path of the executable.
-        fs::copy(TUNNEL, installed.place.path("tunnel")).unwrap();
+        std::os::unix::fs::symlink(TUNNEL, installed.place.path("tunnel")).unwrap();
         let script =
             fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/tunnel.init")).unwrap();
         let folder = installed.place.dir().to_str().unwrap();
@@ -55,31 +55,8 @@ impl Installed {
     }
 
     /// The daemon that runs now; killed at the end whatever happens.
-    fn daemon(&self) -> Daemon<'_> {
-        let text = fs::read_to_string(self.place.path("run.pid")).unwrap();
-        Daemon { pid: text.trim().to_owned(), installed: self }
-    }
-}
-
-/// As `program::Stranger`, for the copy of the binary.
-struct Daemon<'a> {
-    pid: String,
-    installed: &'a Installed,
-}
-
-impl Daemon<'_> {
-    fn is_alive(&self) -> bool {
-        fs::read_link(format!("/proc/{}/exe", self.pid))
-            .is_ok_and(|exe| exe == self.installed.place.path("tunnel"))
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        if self.is_alive() {
-            let pid = nix::unistd::Pid::from_raw(self.pid.parse().unwrap());
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        }
+    fn daemon(&self) -> Stranger {
+        Stranger::from_pid_file(&self.place.path("run.pid"))
     }
 }
 
@@ -92,14 +69,18 @@ fn it_starts_reports_reloads_restarts_and_stops() {
     let first = installed.daemon();
     echo(&mut Peer::plain(installed.address), b"started");
     installed.script("start").expect(0);
-    assert_eq!(installed.daemon().pid, first.pid, "a second start started a second one");
+    assert_eq!(
+        fs::read_to_string(installed.place.path("run.pid")).unwrap().trim(),
+        first.0.to_string(),
+        "a second start started a second one"
+    );
     installed.script("status").expect(0);
     installed.script("reload").expect(0);
     installed.place.log("log").wait_event("reload-done");
     echo(&mut Peer::plain(installed.address), b"reloaded");
     installed.script("restart").expect(0);
     let second = installed.daemon();
-    assert!(!first.is_alive() && second.is_alive() && first.pid != second.pid);
+    assert!(!first.is_alive() && second.is_alive() && first.0 != second.0);
     echo(&mut Peer::plain(installed.address), b"restarted");
     installed.script("stop").expect(0);
     assert!(!second.is_alive());
@@ -137,13 +118,12 @@ fn a_pid_file_left_by_a_crash_is_no_obstacle() {
     let Some(installed) = Installed::new() else { return };
     installed.script("start").expect(0);
     let first = installed.daemon();
-    let pid = nix::unistd::Pid::from_raw(first.pid.parse().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    crate::harness::wait_for("the crash", || !first.is_alive());
+    first.signal(Signal::SIGKILL);
+    first.wait_gone();
     installed.script("status").expect(1);
     installed.script("start").expect(0);
     let second = installed.daemon();
-    assert_ne!(first.pid, second.pid);
+    assert_ne!(first.0, second.0);
     installed.script("stop").expect(0);
 }
 

@@ -5,7 +5,7 @@
 use crate::harness::{
     Backend, End, Files, Line, Listening, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, wait_for,
 };
-use crate::program::{descriptors, echo, free_address, plain, plain_at};
+use crate::program::{Place, descriptors, echo, free_address, plain, plain_at};
 use nix::sys::signal::Signal;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -242,7 +242,6 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("unknown version", "TLS SERVER, min_version = \"1.4\" END", "1.4"),
     ("missing server CA", "ORIGINATE ca = \"PKI/no-ca.pem\" END", "no-ca.pem"),
     ("empty server CA", "ORIGINATE ca = \"PKI/empty.pem\" END", "empty.pem"),
-    ("a CA nobody asks", "ORIGINATE ca = \"PKI/ca.pem\", verify = false END", "verify"),
 ];
 
 /// [`BROKEN`]'s text with its words replaced.
@@ -261,17 +260,48 @@ fn fill_in(text: &str, good: &str, pki: &Pki, taken: SocketAddr) -> String {
         .replace("GOOD", good)
 }
 
+/// What [`BROKEN`] needs beside the certificates every test has; the listener holds the address that is taken.
+fn prepare(pki: &Pki) -> (TcpListener, SocketAddr) {
+    let folder = pki.ca.parent().unwrap();
+    pki.issue("other", &["localhost"]);
+    let pem = std::fs::read(&pki.ca).unwrap();
+    std::fs::write(folder.join("cut.pem"), &pem[..pem.len() / 2]).unwrap();
+    std::fs::write(folder.join("empty.pem"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    (taken, address)
+}
+
+/// The bytes of a text of [`BROKEN`]: U+FFFF stands for what is no UTF-8.
+fn bytes(config: &str) -> Vec<u8> {
+    config.bytes().map(|byte| if byte == 0xef { 0xff } else { byte }).collect()
+}
+
+#[test]
+fn a_broken_configuration_is_refused_at_start() {
+    let pki = Pki::new();
+    let (_held, taken) = prepare(&pki);
+    let good = Sides::Terminate.service("web", &pki, crate::harness::refusing(), "");
+    let place = Place::new("");
+    let mut faults = Vec::new();
+    for (kind, text, says) in BROKEN {
+        place.write("tunnel.conf", bytes(&fill_in(text, &good, &pki, taken)));
+        let outcome = place.run(&["-c", "tunnel.conf"]);
+        let code = if *kind == "port in use" || kind.starts_with("unix socket") { 69 } else { 78 };
+        let says = says.replace("TAKEN", &taken.to_string());
+        if outcome.code != Some(code) || !outcome.err.contains(&says) {
+            faults
+                .push(format!("{kind}: exit {:?}, not {code} and {says:?}:\n{}", outcome.code, outcome.err));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn a_broken_configuration_leaves_the_old_one_serving_and_says_why() {
     // Row 92: failed reloads that left half of their work behind.
     let rig = Rig::echo(Sides::Terminate, "");
-    let folder = rig.pki.ca.parent().unwrap();
-    rig.pki.issue("other", &["localhost"]);
-    let pem = std::fs::read(&rig.pki.ca).unwrap();
-    std::fs::write(folder.join("cut.pem"), &pem[..pem.len() / 2]).unwrap();
-    std::fs::write(folder.join("empty.pem"), "").unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+    let (_held, taken) = prepare(&rig.pki);
     let good = Sides::Terminate.service("web", &rig.pki, rig.backend.address(), "");
     let address = rig.address();
     let mut old = rig.client();
@@ -280,13 +310,11 @@ fn a_broken_configuration_leaves_the_old_one_serving_and_says_why() {
     rig.tunnel.assert_rest();
     let before = descriptors(rig.tunnel.pid());
     for (kind, text, says) in BROKEN {
-        let config = fill_in(text, &good, &rig.pki, taken.1);
-        rig.tunnel.rewrite(&config);
-        if config.contains('\u{FFFF}') {
-            let bytes: Vec<u8> = config.bytes().map(|byte| if byte == 0xef { 0xff } else { byte }).collect();
-            std::fs::write(rig.tunnel.config_file(), bytes).unwrap();
-        }
-        expect_failure(&rig.tunnel, kind, &says.replace("TAKEN", &taken.1.to_string()));
+        rig.tunnel.rewrite("");
+        let global = std::fs::read(rig.tunnel.config_file()).unwrap();
+        let config = bytes(&fill_in(text, &good, &rig.pki, taken));
+        std::fs::write(rig.tunnel.config_file(), [global, config].concat()).unwrap();
+        expect_failure(&rig.tunnel, kind, &says.replace("TAKEN", &taken.to_string()));
         echo(&mut old, b"old connection");
         let mut new = rig.client();
         echo(&mut new, b"new connection");
