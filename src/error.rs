@@ -1,2 +1,135 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! stub
+//! How connections end: one [`Reason`] each, with the word it has in the log (tunnel-log(7)).
+
+use std::io;
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// How a stream broke, seen from one end.
+#[derive(Debug)]
+pub enum Break {
+    /// The peer reset the connection, or the network gave it up.
+    Reset(io::Error),
+    /// The peer ended TCP without ending TLS: RFC 8446 section 6.1 forbids taking this for the end of the data.
+    Truncated,
+    /// We wrote and nobody was there to read (EPIPE): the peer had closed before it took everything.
+    Gone,
+    /// The TLS library's own words.
+    Tls(String),
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Reason {
+    /// Both directions were carried to their ends.
+    Done,
+    Reset(Side),
+    Truncated(Side),
+    Gone(Side),
+    /// TLS broke after the handshake.
+    TlsBroken(Side, String),
+    Idle,
+    HalfCloseTimeout,
+    LingerTimeout,
+    HandshakeTimeout(Side),
+    ConnectTimeout,
+    /// The TLS handshake failed; in plain words why.
+    Handshake(Side, String),
+    /// The client's first bytes are not TLS; what they look like.
+    NotTls(&'static str),
+    /// The ClientHello is malformed; how.
+    BadHello(&'static str),
+    /// The name in the TLS library's hands is not the one that was routed.
+    NameChanged,
+    /// No server could be reached; the last error.
+    Connect(String),
+    /// We are stopping.
+    Stopped,
+    /// The system refused something we need.
+    System(io::Error),
+    Panic,
+}
+
+impl Reason {
+    /// Its stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Reset(Side::Client) => "client-reset",
+            Self::Reset(Side::Server) => "server-reset",
+            Self::Truncated(Side::Client) => "client-truncated",
+            Self::Truncated(Side::Server) => "server-truncated",
+            Self::Gone(Side::Client) => "client-gone",
+            Self::Gone(Side::Server) => "server-gone",
+            Self::TlsBroken(Side::Client, _) => "client-tls-error",
+            Self::TlsBroken(Side::Server, _) => "server-tls-error",
+            Self::Idle => "idle",
+            Self::HalfCloseTimeout => "half-close-timeout",
+            Self::LingerTimeout => "linger-timeout",
+            Self::HandshakeTimeout(Side::Client) => "handshake-timeout",
+            Self::HandshakeTimeout(Side::Server) => "server-handshake-timeout",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::Handshake(Side::Client, _) => "handshake-failed",
+            Self::Handshake(Side::Server, _) => "server-handshake-failed",
+            Self::NotTls(_) => "not-tls",
+            Self::BadHello(_) => "bad-hello",
+            Self::NameChanged => "name-changed",
+            Self::Connect(_) => "connect-failed",
+            Self::Stopped => "stopped",
+            Self::System(_) => "system",
+            Self::Panic => "panic",
+        }
+    }
+
+    /// What there is to say beyond the word.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Handshake(_, text) | Self::TlsBroken(_, text) | Self::Connect(text) => Some(text.clone()),
+            Self::NotTls(text) | Self::BadHello(text) => Some((*text).to_owned()),
+            Self::System(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The event of the failure line it deserves, if it deserves one beside the connection's own line.
+    pub fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Handshake(Side::Client, _)
+            | Self::HandshakeTimeout(Side::Client)
+            | Self::NotTls(_)
+            | Self::BadHello(_)
+            | Self::NameChanged => Some("handshake-failed"),
+            Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => {
+                Some("tls-server-failed")
+            }
+            Self::Connect(_) | Self::ConnectTimeout => Some("connect-failed"),
+            Self::System(_) => Some("system-failed"),
+            Self::Panic => Some("worker-panicked"),
+            _ => None,
+        }
+    }
+
+    /// How the break of `side`'s stream ends the connection.
+    pub fn broken(side: Side, how: Break) -> Self {
+        match how {
+            Break::Reset(_) => Self::Reset(side),
+            Break::Truncated => Self::Truncated(side),
+            Break::Gone => Self::Gone(side),
+            Break::Tls(text) => Self::TlsBroken(side, text),
+        }
+    }
+}

@@ -1,30 +1,45 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! stub: the checked configuration.
+//! The configuration: from `tunnel.conf` to what the daemon serves.
+//!
+//! Three stages: `raw` is the file as written, `check` gives it meaning (`settings`), `load` resolves names, loads
+//! certificates and builds plans. All problems of all stages and files are collected in one [`Report`]. A [`Config`]
+//! is immutable; a reload makes a new one. Not here: who listens, and how a new configuration replaces an old one.
+
+mod address;
+mod check;
+mod dump;
+mod include;
+mod load;
+mod raw;
+mod report;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod tree;
+mod values;
+
+pub use raw::{TABLES, Table};
+pub use report::Report;
+pub(crate) use report::nearest;
+pub use settings::Global;
 
 use crate::connection::plan::Plan;
-use crate::log::Settings;
+use crate::policy::tls_server::ProcessSecret;
+use crate::stats::Registry;
 use crate::sys::address::Address;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// A configuration file that was read, checked and loaded with everything it names. Immutable.
+/// A configuration that was read, checked and loaded with everything it names. Immutable.
 #[derive(Debug)]
 pub struct Config {
     pub global: Global,
+    /// At least one.
     pub listeners: Vec<Bind>,
-    /// Warnings found on the way, one text each ("FILE:LINE:COL: warning: …").
+    /// Warnings found on the way, one line each ("FILE:LINE:COL: warning: …").
     pub warnings: Vec<String>,
-}
-
-#[derive(Debug)]
-pub struct Global {
-    /// Worker threads.
-    pub workers: usize,
-    /// Connections at once, over all listeners.
-    pub max_connections: usize,
-    pub log: Settings,
-    /// How long a drain may last before everything is closed.
-    pub shutdown_timeout: Duration,
+    effective: String,
 }
 
 /// One listening address and what happens to its connections.
@@ -34,4 +49,43 @@ pub struct Bind {
     /// Whether the client is known to speak first (TLS on accept), so that TCP_DEFER_ACCEPT may be set.
     pub client_speaks_first: bool,
     pub plan: Arc<Plan>,
+}
+
+/// What loading needs from the process.
+#[derive(Debug)]
+pub struct LoadContext {
+    /// What `workers = "auto"` means: the processors this process may use.
+    pub workers_available: usize,
+    /// Where counters live, over all configurations.
+    pub registry: Registry,
+    /// From which ticket keys derive.
+    pub secret: ProcessSecret,
+}
+
+/// Reads, checks and loads the configuration file `path`.
+///
+/// Blocks for as long as name resolution takes: call it on a task thread. Nothing outside changes when it fails.
+///
+/// # Errors
+/// Everything that is wrong with all files, with warnings among it.
+pub fn load(path: &Path, context: &LoadContext) -> Result<Config, Report> {
+    let mut report = Report::default();
+    let documents = include::read_all(path, &mut report);
+    let settings = check::check(&documents, context.workers_available, &mut report);
+    match load::load(&settings, context, &mut report) {
+        Some(listeners) => Ok(Config {
+            effective: dump::dump(&settings),
+            global: settings.global,
+            listeners,
+            warnings: report.warnings(),
+        }),
+        None => Err(report),
+    }
+}
+
+impl Config {
+    /// The configuration as TOML with every default filled in; it can be read again and means the same.
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
 }

@@ -1,3 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! stub
+//! A connection: one client and its server, from accept to close.
+//!
+//! A [`pair::Pair`] of endpoints with a channel each way, a [`plan::Plan`] that says what is to be done, and the phase it
+//! is in ([`connection::Connection`]).
+
+#[expect(clippy::module_inception, reason = "the file is named after the type it holds")]
+pub mod connection;
+pub mod context;
+pub mod guard;
+mod last_words;
+pub mod pair;
 pub mod plan;
+pub mod relay;

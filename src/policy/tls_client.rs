@@ -1,14 +1,167 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! stub
+//! TLS towards servers: whom to trust, what name to expect, our own certificate.
+//!
+//! Invariants: chain and name are verified unless the configuration says otherwise in so many words; a CA file, once
+//! named, is trusted alone; with verification on and no name to verify, no handshake succeeds.
+//!
+//! Not here: sessions for resumption. Whoever connects keeps them (sys/openssl.rs `KeptSession`) by server, name and
+//! [`ClientTls::id`], because the library checks neither chain nor name of a server again when it resumes.
+
+use super::certificate::{Identity, load_certificates};
+use super::tls_common::{check, context, reason, store, wire_alpn};
+use super::tls_server::show;
 use super::tls_spec::{ClientTlsSpec, Problem};
+use openssl::error::ErrorStack;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::x509::verify::X509CheckFlags;
+use openssl::x509::{X509, X509VerifyResult};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// TLS towards servers, loaded: one context per worker.
 #[derive(Debug)]
-pub struct ClientTls {}
+pub struct ClientTls {
+    id: u64,
+    verify: bool,
+    contexts: Box<[SslContext]>,
+}
 
 impl ClientTls {
     /// Loads everything `spec` names.
-    pub fn load(_spec: &ClientTlsSpec, _workers: usize) -> Result<Self, Vec<Problem>> {
-        Ok(Self {})
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    pub fn load(spec: &ClientTlsSpec, workers: usize) -> Result<Self, Vec<Problem>> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let mut problems = Vec::new();
+        check(&spec.common, &mut problems);
+        let own = spec.certificate.as_ref().and_then(|files| Identity::load(files, 0, &mut problems));
+        let trust = Trust::load(spec).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Trust::Nobody
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let contexts = (0..workers.max(1))
+            .map(|_| build(spec, &trust, own.as_ref()))
+            .collect::<Result<_, ErrorStack>>()
+            .map_err(|error| vec![Problem::new("tls", reason(&error))])?;
+        Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), verify: spec.verify, contexts })
     }
+
+    /// Differs between any two loaded objects of this process: a session belongs to the policy it was agreed under,
+    /// so it may be offered again only through the object with the same id (and to the same server and name).
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether servers are verified.
+    pub fn verifies(&self) -> bool {
+        self.verify
+    }
+
+    /// A new session of `worker`, ready to connect to the server called `name`: a host name, or an IP address in text
+    /// form, which is verified but not sent (RFC 6066 section 3).
+    ///
+    /// # Errors
+    /// A name the library cannot take (a NUL byte, longer than 255 bytes), or out of memory.
+    pub fn session(&self, worker: usize, name: Option<&str>) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.contexts[worker % self.contexts.len()])?;
+        ssl.set_connect_state();
+        let name = name.map(|name| name.strip_suffix('.').unwrap_or(name)).filter(|name| !name.is_empty());
+        let address = name.and_then(parse_address);
+        if let (Some(host), None) = (name, address) {
+            ssl.set_hostname(host)?;
+        }
+        if self.verify {
+            match (name, address) {
+                (_, Some(address)) => ssl.param_mut().set_ip(address)?,
+                (Some(host), None) => expect_host(&mut ssl, host)?,
+                (None, None) => refuse_everybody(&mut ssl),
+            }
+        }
+        Ok(ssl)
+    }
+}
+
+/// Whom to believe.
+enum Trust {
+    /// These and no others.
+    These(Vec<X509>),
+    /// Whatever the library finds in its default places, on demand.
+    Defaults,
+    Nobody,
+}
+
+impl Trust {
+    fn load(spec: &ClientTlsSpec) -> Result<Self, Problem> {
+        if !spec.verify {
+            return Ok(Self::Nobody);
+        }
+        if let Some(path) = &spec.ca {
+            return load_certificates(path, "ca").map(Self::These);
+        }
+        // Read whole and now: looked up on demand, a worker would wait for the disk in the middle of a handshake, and
+        // find nothing once the process has given up its privileges.
+        match system_bundle() {
+            Some(path) => load_certificates(&path, "ca").map(Self::These),
+            None => Ok(Self::Defaults),
+        }
+    }
+}
+
+/// The system's CAs in one file: where the administrator says (SSL_CERT_FILE, as openssl-env(7)), or where the
+/// distribution keeps them.
+fn system_bundle() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE") {
+        return Some(path.into());
+    }
+    SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_path_buf)
+}
+
+/// Debian and Arch, Fedora, openSUSE.
+const SYSTEM_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+fn build(spec: &ClientTlsSpec, trust: &Trust, own: Option<&Identity>) -> Result<SslContext, ErrorStack> {
+    let mut context = context(SslMethod::tls_client(), &spec.common)?;
+    context.set_verify(if spec.verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+    match trust {
+        Trust::These(authorities) => context.set_cert_store(store(authorities)?),
+        Trust::Defaults => context.set_default_verify_paths()?,
+        Trust::Nobody => {}
+    }
+    if let Some(own) = own {
+        show(&mut context, own)?;
+    }
+    if !spec.common.alpn.is_empty() {
+        context.set_alpn_protos(&wire_alpn(&spec.common.alpn))?;
+    }
+    Ok(context.build())
+}
+
+/// An address in text form, with or without the brackets of an IPv6 address in a configured one.
+fn parse_address(name: &str) -> Option<IpAddr> {
+    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(name).parse().ok()
+}
+
+/// Only dNSNames count, never the common name, and a wildcard only as the whole first label (RFC 9525 section 6.3).
+fn expect_host(ssl: &mut Ssl, host: &str) -> Result<(), ErrorStack> {
+    let parameters = ssl.param_mut();
+    let flags = X509CheckFlags::NO_PARTIAL_WILDCARDS;
+    #[cfg(not(feature = "aws-lc"))]
+    let flags = flags | X509CheckFlags::NEVER_CHECK_SUBJECT;
+    parameters.set_hostflags(flags);
+    parameters.set_host(host)
+}
+
+/// Without a name to compare nobody can be verified, so nobody is.
+fn refuse_everybody(ssl: &mut Ssl) {
+    ssl.set_verify_callback(SslVerifyMode::PEER, |_, certificates| {
+        certificates.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+        false
+    });
 }

@@ -78,3 +78,22 @@ pub struct Problem {
     /// What to do about it, where that is known.
     pub help: Option<String>,
 }
+
+impl Problem {
+    /// A problem with the value of `key` as a whole.
+    pub fn new(key: &'static str, message: impl Into<String>) -> Self {
+        Self { key, index: 0, message: message.into(), help: None }
+    }
+
+    /// The same, about certificate `index` of the list.
+    #[must_use]
+    pub fn at(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}

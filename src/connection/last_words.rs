@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is told of a connection when it has ended: one line, one more if it failed, its counters, its TLS session.
+
+use super::connection::Connection;
+use super::context::Ctx;
+use super::pair::Pair;
+use crate::error::{Reason, Side};
+use crate::handshake::connect_tls::ticket_key;
+use crate::log::Level;
+use crate::stats::Counter;
+use crate::stream::tls::TlsStream;
+use std::fmt;
+use std::time::Duration;
+
+/// Tells of a connection that ended for `reason`.
+pub(super) fn say(connection: &mut Connection, reason: &Reason, ctx: &mut Ctx) {
+    count(connection, reason, ctx);
+    if let Some(event) = reason.failure() {
+        tell_failure(connection, event, reason, ctx);
+    }
+    tell_end(connection, reason, ctx);
+    keep_session(connection, ctx);
+}
+
+/// Tells of a live connection, in a dump of state.
+pub(super) fn describe(connection: &Connection, ctx: &Ctx) {
+    let Pair { facts, up, down, .. } = &connection.pair;
+    ctx.log
+        .line(Level::Notice, "state")
+        .field("id", connection.id)
+        .field("worker", ctx.worker)
+        .field("service", &connection.plan.service.name)
+        .field("client", &facts.client)
+        .field("doing", connection.activity())
+        .field("age", Millis(ctx.now.saturating_duration_since(facts.accepted)))
+        .field("in", up.read())
+        .field("out", down.written())
+        .field("held_up", up.held())
+        .field("held_down", down.held())
+        .send();
+}
+
+fn count(connection: &Connection, reason: &Reason, ctx: &Ctx) {
+    let (stats, worker) = (&connection.plan.service.stats, ctx.worker);
+    stats.add(worker, Counter::Closed, 1);
+    if !matches!(reason, Reason::Done) {
+        stats.add(worker, Counter::Failed, 1);
+    }
+    stats.add(worker, Counter::BytesFromClients, connection.pair.up.read());
+    stats.add(worker, Counter::BytesToClients, connection.pair.down.written());
+}
+
+fn tell_failure(connection: &Connection, event: &'static str, reason: &Reason, ctx: &Ctx) {
+    let service = &*connection.plan.service.name;
+    let mut line = ctx
+        .log
+        .failure(Level::Warning, event, service)
+        .field("id", connection.id)
+        .field("service", service)
+        .field("client", &connection.pair.facts.client)
+        .field("while", connection.activity())
+        .field("reason", reason.word());
+    if let Some(detail) = reason.detail() {
+        line = line.field("error", detail);
+    }
+    line.send();
+}
+
+fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
+    let line = ctx.log.line(Level::Info, "connection-closed");
+    if !line.is_wanted() {
+        return;
+    }
+    let service = &connection.plan.service;
+    let mut line = line
+        .field("id", connection.id)
+        .field("service", &service.name)
+        .field("client", &connection.pair.facts.client);
+    let servers = service.routes.get(connection.pair.facts.route).map(|route| &route.upstream.servers);
+    let server = servers.and_then(|servers| servers.get(connection.pair.attempt.server));
+    if let (Some(server), Some(_)) = (server, connection.pair.facts.connect_time) {
+        line = line.field("server", &server.address);
+    }
+    if let Some(name) = &connection.pair.facts.server_name {
+        line = line.field("sni", name);
+    }
+    if let Some(tls) = connection.pair.client.stream.as_tls() {
+        if let Some(alpn) = tls.alpn() {
+            line = line.field("alpn", alpn.escape_ascii());
+        }
+        line = line
+            .field("tls", tls.version())
+            .field("cipher", cipher(tls))
+            .field("resumed", yes(tls.resumed()));
+    }
+    if let Some(tls) = connection.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
+        line = line.field("server_tls", tls.version()).field("server_resumed", yes(tls.resumed()));
+    }
+    let Pair { facts, up, down, .. } = &connection.pair;
+    if let Some(shaken) = facts.shaken {
+        line = line.field("t_handshake", Millis(shaken.saturating_duration_since(facts.accepted)));
+    }
+    if let Some(time) = facts.connect_time {
+        line = line.field("t_connect", Millis(time));
+    }
+    line.field("t_total", Millis(ctx.now.saturating_duration_since(facts.accepted)))
+        .field("in", up.read())
+        .field("out", down.written())
+        .field("reason", reason.word())
+        .send();
+}
+
+/// Keeps the session with the server for the next connection to it.
+fn keep_session(connection: &mut Connection, ctx: &mut Ctx) {
+    let Some(key) = ticket_key(&connection.pair, &connection.plan.service) else { return };
+    let server = connection.pair.endpoint_mut(Side::Server);
+    let ticket = server.and_then(|end| end.stream.as_tls()).and_then(TlsStream::take_ticket);
+    if let Some(ticket) = ticket {
+        ctx.keep_ticket(key, ticket);
+    }
+}
+
+fn cipher(tls: &TlsStream) -> &'static str {
+    tls.cipher().unwrap_or("none")
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+/// Milliseconds with three decimals.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_decimals() {
+        assert_eq!(Millis(Duration::from_micros(1_042)).to_string(), "1.042");
+        assert_eq!(Millis(Duration::from_nanos(999)).to_string(), "0.000");
+    }
+}

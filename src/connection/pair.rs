@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The two endpoints of a connection, the channels between them, and what the handshake learnt.
+
+use crate::channel::Channel;
+use crate::error::Side;
+use crate::stream::Stream;
+use crate::stream::endpoint::Endpoint;
+use crate::sys::address::Address;
+use crate::sys::socket::Socket;
+use std::time::{Duration, Instant};
+
+/// Client, server, and a channel each way.
+#[derive(Debug)]
+pub struct Pair {
+    pub client: Endpoint,
+    /// There is one from the first attempt to connect.
+    pub server: Option<Endpoint>,
+    /// From the client to the server.
+    pub up: Channel,
+    /// From the server to the client.
+    pub down: Channel,
+    pub facts: Facts,
+    pub attempt: Attempt,
+}
+
+/// What the handshake learnt.
+#[derive(Debug)]
+pub struct Facts {
+    /// Where the client comes from.
+    pub client: Address,
+    /// The name the client asked for: lower case, without a trailing dot.
+    pub server_name: Option<Box<str>>,
+    /// The route that was picked, by its place in the service.
+    pub route: usize,
+    pub accepted: Instant,
+    /// When the client's handshake was complete.
+    pub shaken: Option<Instant>,
+    /// How long the connect that succeeded took.
+    pub connect_time: Option<Duration>,
+}
+
+/// Where the search for a server stands.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// The server that is tried now, by its place in the upstream.
+    pub server: usize,
+    /// When the present attempt began; none: it has not.
+    pub since: Option<Instant>,
+    /// How many sockets were opened.
+    pub sockets: u16,
+    /// What the last server that failed answered.
+    pub failure: Option<String>,
+}
+
+impl Pair {
+    /// A pair whose client has just been accepted; each direction may hold `buffer` bytes.
+    pub fn new(socket: Socket, client: Address, buffer: usize, now: Instant) -> Self {
+        Self {
+            client: Endpoint::new(Stream::raw(socket), 0),
+            server: None,
+            up: Channel::new(Side::Client, buffer),
+            down: Channel::new(Side::Server, buffer),
+            facts: Facts {
+                client,
+                server_name: None,
+                route: 0,
+                accepted: now,
+                shaken: None,
+                connect_time: None,
+            },
+            attempt: Attempt::default(),
+        }
+    }
+
+    pub fn endpoint(&self, side: Side) -> Option<&Endpoint> {
+        match side {
+            Side::Client => Some(&self.client),
+            Side::Server => self.server.as_ref(),
+        }
+    }
+
+    pub fn endpoint_mut(&mut self, side: Side) -> Option<&mut Endpoint> {
+        match side {
+            Side::Client => Some(&mut self.client),
+            Side::Server => self.server.as_mut(),
+        }
+    }
+
+    /// The direction out of that end.
+    pub fn channel_from(&self, side: Side) -> &Channel {
+        match side {
+            Side::Client => &self.up,
+            Side::Server => &self.down,
+        }
+    }
+
+    /// Makes both ends go by a reset.
+    pub fn reset(&self) {
+        for side in [Side::Client, Side::Server] {
+            if let Some(socket) = self.endpoint(side).and_then(|end| end.stream.socket()) {
+                socket.reset_on_close();
+            }
+        }
+    }
+}

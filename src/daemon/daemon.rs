@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The main thread: starts everything, accepts, and answers signals. It does nothing else to a connection.
+
+use super::listener::{AcceptCtx, Listener};
+use super::queue::Queue;
+use super::reload::{self, Answers};
+use super::start::{Options, StartError};
+use super::tasks::Tasks;
+use super::worker::{self, Shared};
+use crate::config::{Bind, Config, Global, LoadContext};
+use crate::connection::guard::Limit;
+use crate::error::Reason;
+use crate::event::event_loop::Loop;
+use crate::log::{Level, Log, Writer};
+use crate::policy::tls_server::ProcessSecret;
+use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
+use crate::sys::eventfd::EventFd;
+use crate::sys::process::{self, PidFile};
+use crate::sys::signals::{Request, Signals};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SIGNALS: u8 = 0;
+const ROOM: u8 = 1;
+const ANSWERS: u8 = 2;
+
+/// Task threads. What they do is rare: loading a configuration.
+const TASK_THREADS: usize = 2;
+
+/// How long workers have to end once everything was closed.
+const LAST_TURN: Duration = Duration::from_secs(5);
+
+/// A tunnel that is bound and ready to serve.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub(super) listeners: Loop<Listener>,
+    pub(super) ctx: AcceptCtx,
+    pub(super) shared: Arc<Shared>,
+    pub(super) global: Global,
+    pub(super) answers: Arc<Answers>,
+    options: Options,
+    context: Arc<LoadContext>,
+    signals: Signals,
+    tasks: Tasks,
+    life: Life,
+    /// A configuration is being loaded.
+    pub(super) reloading: bool,
+    /// Another reload was asked for meanwhile.
+    pub(super) reload_again: bool,
+    writer: Option<Writer>,
+    _pidfile: Option<PidFile>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Serving,
+    /// No more is accepted; what was accepted may finish until then.
+    Draining(Instant),
+    /// Everything is being closed; who has not ended then is left behind.
+    Stopping(Instant),
+}
+
+impl Tunnel {
+    /// Loads the configuration with everything it names, binds every listener and starts the workers.
+    ///
+    /// Blocks the signals of tunnel(8) in the calling thread, which becomes the main thread.
+    ///
+    /// # Errors
+    /// The first kind of failure, with everything of that kind.
+    pub fn new(options: Options) -> Result<Self, StartError> {
+        let system = |what: &'static str| move |error: io::Error| StartError::System(what, error.to_string());
+        let signals = Signals::block().map_err(system("cannot take signals"))?;
+        let descriptors = process::raise_descriptor_limit();
+        let context = Arc::new(load_context()?);
+        let tasks = Tasks::start(TASK_THREADS).map_err(system("cannot start the task threads"))?;
+        let answers = Arc::new(Answers::new().map_err(system("cannot make an eventfd"))?);
+        let config = reload::load_and_wait(&tasks, &options, &context)?;
+        let (log, writer) =
+            Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
+        let (listeners, ctx, shared) =
+            assemble(&config, log).map_err(system("cannot make the event loop"))?;
+        listeners.watch(&signals, SIGNALS, false).map_err(system("cannot watch signals"))?;
+        listeners.watch(answers.bell(), ANSWERS, false).map_err(system("cannot watch the tasks"))?;
+        listeners.watch(shared.limit.room(), ROOM, false).map_err(system("cannot watch the workers"))?;
+        let mut tunnel = Self {
+            listeners,
+            ctx,
+            shared,
+            global: config.global.clone(),
+            answers,
+            options,
+            context,
+            signals,
+            tasks,
+            life: Life::Serving,
+            reloading: false,
+            reload_again: false,
+            writer: Some(writer),
+            _pidfile: None,
+        };
+        let bound = bind_all(&config.listeners)?;
+        if let Some(path) = &tunnel.options.pidfile {
+            let created = PidFile::create(path);
+            tunnel._pidfile = Some(created.map_err(|error| StartError::PidFile(path.clone(), error))?);
+        }
+        for number in 0..tunnel.global.workers {
+            worker::start(number, tunnel.global.workers, Arc::clone(&tunnel.shared))
+                .map_err(system("cannot start the workers"))?;
+        }
+        tunnel.warn(&config, descriptors);
+        for listener in bound {
+            tunnel.open(listener);
+        }
+        tunnel.say_started(descriptors);
+        Ok(tunnel)
+    }
+
+    /// Serves until a signal asks for the end.
+    ///
+    /// # Errors
+    /// The event loop's, which nothing but a broken system causes.
+    pub fn serve_forever(mut self) -> io::Result<()> {
+        while !self.is_over() {
+            self.turn()?;
+        }
+        self.say_stopped();
+        if let Some(writer) = self.writer.take() {
+            writer.finish();
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        match self.life {
+            Life::Serving => false,
+            Life::Draining(_) => self.running() == 0,
+            Life::Stopping(until) => self.running() == 0 || self.ctx.now >= until,
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.shared.running.load(Ordering::SeqCst)
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let deadline = match self.life {
+            Life::Serving => None,
+            Life::Draining(until) | Life::Stopping(until) => Some(until.saturating_duration_since(clock())),
+        };
+        let patience = self.listeners.patience(self.ctx.now);
+        self.listeners.wait([patience, deadline].into_iter().flatten().min())?;
+        self.ctx.now = clock();
+        let woken = self.listeners.run(self.ctx.now, &mut self.ctx);
+        if woken.by(ROOM) {
+            self.shared.limit.room().drain();
+            for key in self.listeners.keys() {
+                self.listeners.poke(key, self.ctx.now, &mut self.ctx);
+            }
+        }
+        if woken.by(ANSWERS) {
+            self.take_answers();
+        }
+        if woken.by(SIGNALS) {
+            while let Some(request) = self.signals.next() {
+                self.obey(request);
+            }
+        }
+        if matches!(self.life, Life::Draining(until) if self.ctx.now >= until) {
+            self.stop("shutdown_timeout is over");
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, request: Request) {
+        match request {
+            Request::Reload if self.life != Life::Serving => {
+                let line = self.ctx.log.line(Level::Error, "reload-failed");
+                line.field("error", "the daemon is stopping").send();
+            }
+            Request::Reload => self.begin_reload(),
+            Request::ReopenLogs => self.ctx.log.reopen(),
+            Request::Upgrade => {
+                let line = self.ctx.log.line(Level::Notice, "signal-ignored");
+                line.field("signal", "USR2").field("reason", "reserved for a later version").send();
+            }
+            Request::Stop if self.life == Life::Serving => self.drain(),
+            Request::Stop => self.stop("a second signal"),
+            Request::Quit => {
+                self.dump();
+                self.shared.dump.store(true, Ordering::SeqCst);
+                self.stop("SIGQUIT");
+            }
+        }
+    }
+
+    /// Stops accepting; who was accepted is served.
+    fn drain(&mut self) {
+        let now = clock();
+        let until = now.checked_add(self.global.shutdown_timeout);
+        self.life = Life::Draining(until.unwrap_or(now + Duration::from_secs(365 * 24 * 3600)));
+        self.say_stopping("drain", "a signal");
+        self.close_listeners();
+        self.shared.drain.signal();
+    }
+
+    /// Closes everything.
+    fn stop(&mut self, why: &str) {
+        if matches!(self.life, Life::Stopping(_)) {
+            return;
+        }
+        self.life = Life::Stopping(clock() + LAST_TURN);
+        self.say_stopping("close", why);
+        self.close_listeners();
+        self.shared.stop.signal();
+    }
+
+    fn close_listeners(&mut self) {
+        for key in self.listeners.keys() {
+            self.listeners.close(key, Reason::Stopped, &mut self.ctx);
+        }
+    }
+
+    /// Reads the configuration anew, on a task thread; the answer comes to [`Self::take_answers`].
+    pub(super) fn begin_reload(&mut self) {
+        if self.reloading {
+            self.reload_again = true;
+            return;
+        }
+        self.ctx
+            .log
+            .line(Level::Notice, "reload-started")
+            .field("file", self.options.config.display())
+            .send();
+        let submitted = reload::submit(&self.tasks, &self.answers, &self.options, &self.context);
+        self.reloading = submitted;
+        if !submitted {
+            let line = self.ctx.log.line(Level::Error, "reload-failed");
+            line.field("error", "too many tasks wait").send();
+        }
+    }
+
+    /// Takes a bound listener into service.
+    pub(super) fn open(&mut self, listener: Listener) {
+        self.ctx
+            .log
+            .line(Level::Notice, "listening")
+            .field("address", listener.address())
+            .field("service", listener.service())
+            .send();
+        self.listeners.insert(listener, self.ctx.now, &mut self.ctx);
+    }
+
+    fn dump(&self) {
+        for (name, stats) in self.context.registry.services() {
+            let mut line = self.ctx.log.line(Level::Notice, "state").field("service", name);
+            for (counter, word) in COUNTERS {
+                line = line.field(word, stats.sum(counter));
+            }
+            line.send();
+        }
+        self.ctx
+            .log
+            .line(Level::Notice, "state")
+            .field("connections", self.shared.limit.active())
+            .field("queued", self.shared.queue.len())
+            .field("workers", self.running())
+            .field("listeners", self.listeners.len())
+            .send();
+    }
+
+    fn warn(&self, config: &Config, descriptors: u64) {
+        for warning in &config.warnings {
+            self.ctx.log.line(Level::Warning, "config-warning").field("text", warning).send();
+        }
+        // Two sockets a connection; the rest is for listeners, files and the pipes of a few streams.
+        let needed = config.global.max_connections as u64 * 2 + 64;
+        if needed > descriptors {
+            let line = self.ctx.log.line(Level::Warning, "config-warning");
+            let text = format!(
+                "max_connections = {} may need {needed} descriptors, and the limit is {descriptors}: \
+                 raise it (LimitNOFILE, ulimit -n) or lower max_connections",
+                config.global.max_connections
+            );
+            line.field("text", text).send();
+        }
+    }
+
+    fn say_started(&self, descriptors: u64) {
+        self.ctx
+            .log
+            .line(Level::Notice, "started")
+            .field("version", env!("TUNNEL_VERSION"))
+            .field("user", process::user())
+            .field("workers", self.global.workers)
+            .field("max_connections", self.global.max_connections)
+            .field("descriptors", descriptors)
+            .field("listeners", self.listeners.len())
+            .send();
+    }
+
+    fn say_stopping(&self, how: &str, why: &str) {
+        self.ctx
+            .log
+            .line(Level::Notice, "stopping")
+            .field("how", how)
+            .field("reason", why)
+            .field("connections", self.shared.limit.active())
+            .send();
+    }
+
+    fn say_stopped(&self) {
+        self.ctx
+            .log
+            .line(Level::Notice, "stopped")
+            .field("connections", self.shared.limit.active())
+            .field("lines_lost", self.ctx.log.lost())
+            .send();
+    }
+}
+
+impl Drop for Tunnel {
+    /// One that never served, or whose loop broke, must not leave workers behind.
+    fn drop(&mut self) {
+        self.shared.stop.signal();
+    }
+}
+
+/// Loads `options.config` and everything it names, without serving it.
+///
+/// # Errors
+/// As [`Tunnel::new`], of the configuration only.
+pub fn check(options: &Options) -> Result<Config, StartError> {
+    crate::config::load(&options.config, &load_context()?).map_err(StartError::Config)
+}
+
+fn load_context() -> Result<LoadContext, StartError> {
+    let random = |error: String| StartError::System("cannot get random bytes", error);
+    Ok(LoadContext {
+        workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
+        registry: Registry::default(),
+        secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
+    })
+}
+
+fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx, Arc<Shared>)> {
+    let limit = Arc::new(Limit::new(config.global.max_connections, EventFd::new()?));
+    let queue = Arc::new(Queue::new()?);
+    let shared = Shared {
+        queue: Arc::clone(&queue),
+        limit: Arc::clone(&limit),
+        drain: EventFd::new()?,
+        stop: EventFd::new()?,
+        dump: AtomicBool::new(false),
+        running: AtomicUsize::new(0),
+        log: log.clone(),
+    };
+    Ok((Loop::new()?, AcceptCtx { now: clock(), queue, limit, log }, Arc::new(shared)))
+}
+
+/// Binds everything, or tells everything that could not be bound.
+fn bind_all(binds: &[Bind]) -> Result<Vec<Listener>, StartError> {
+    let mut failures = Vec::new();
+    let mut bound = Vec::new();
+    for Bind { address, plan, .. } in binds {
+        match Listener::bind(address.clone(), Arc::clone(plan)) {
+            Ok(listener) => bound.push(listener),
+            Err(error) => failures.push((address.to_string(), error)),
+        }
+    }
+    if failures.is_empty() { Ok(bound) } else { Err(StartError::Bind(failures)) }
+}
+
+/// The main thread's one look at the clock per turn.
+fn clock() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
+    Instant::now()
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A listening socket and what becomes of its connections: accept in batches, hand over, pause when there is no room.
+//!
+//! A pause leaves clients in the kernel's backlog; it ends when a connection ends, a worker takes from the queue, or, after
+//! the system had no descriptor to give, when a short time is over. There is no spin and one line per pause.
+
+use super::queue::{Accepted, Queue};
+use crate::connection::guard::Limit;
+use crate::connection::plan::Plan;
+use crate::error::Reason;
+use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
+use crate::log::{Level, Log};
+use crate::sys::address::Address;
+use crate::sys::socket::{self, AcceptError, Listening};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Connections accepted from one listener before the others have their turn.
+const BATCH: usize = 64;
+
+/// When to try again after the system had nothing to give. Short against a second, long against a spin.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What main lends to its listeners.
+#[derive(Debug)]
+pub struct AcceptCtx {
+    pub now: Instant,
+    pub queue: Arc<Queue>,
+    pub limit: Arc<Limit>,
+    pub log: Log,
+}
+
+/// Why a listener does not accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// As many connections as there may be.
+    Limit,
+    /// The workers are behind.
+    Queue,
+    /// The system has no descriptor or memory to give.
+    System,
+}
+
+/// A listening socket with the plan of its connections.
+#[derive(Debug)]
+pub struct Listener {
+    listening: Listening,
+    /// The address it was asked for; the one in effect may have another port.
+    asked: Address,
+    plan: Arc<Plan>,
+    pause: Option<Pause>,
+    /// The pause for want of descriptors was told and has not ended yet.
+    told: bool,
+}
+
+impl Listener {
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(asked: Address, plan: Arc<Plan>) -> io::Result<Self> {
+        let listening = Listening::bind(&asked, plan.client_speaks_first())?;
+        Ok(Self { listening, asked, plan, pause: None, told: false })
+    }
+
+    /// The address it was asked for.
+    pub fn asked(&self) -> &Address {
+        &self.asked
+    }
+
+    /// The address in effect.
+    pub fn address(&self) -> &Address {
+        &self.listening.address
+    }
+
+    pub fn service(&self) -> &str {
+        &self.plan.service.name
+    }
+
+    /// New connections follow another plan from now on; live ones keep theirs.
+    pub fn replace_plan(&mut self, plan: Arc<Plan>) -> io::Result<()> {
+        socket::defer_accept(&self.listening, plan.client_speaks_first())?;
+        self.plan = plan;
+        Ok(())
+    }
+
+    fn accept_batch(&mut self, ctx: &AcceptCtx) -> Verdict<Reason> {
+        for _ in 0..BATCH {
+            if ctx.queue.is_full() {
+                self.pause = Some(Pause::Queue);
+                break;
+            }
+            let Some(guard) = ctx.limit.enter() else {
+                self.pause_for_limit(ctx);
+                break;
+            };
+            match self.listening.accept() {
+                Ok((socket, client)) => {
+                    self.resume_after_want(ctx);
+                    let (plan, at) = (Arc::clone(&self.plan), ctx.now);
+                    // Only main pushes, so there is still the room it has just seen.
+                    let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, at });
+                }
+                Err(error) => match socket::accept_error(&error) {
+                    AcceptError::Empty => break,
+                    AcceptError::Client => {}
+                    AcceptError::System => return self.pause_for_want(&error, ctx),
+                },
+            }
+        }
+        Verdict::Hold
+    }
+
+    fn pause_for_limit(&mut self, ctx: &AcceptCtx) {
+        if self.pause.replace(Pause::Limit) != Some(Pause::Limit) {
+            self.tell_pause("max_connections", ctx);
+        }
+    }
+
+    fn pause_for_want(&mut self, error: &io::Error, ctx: &AcceptCtx) -> Verdict<Reason> {
+        self.pause = Some(Pause::System);
+        if !self.told {
+            self.told = true;
+            self.tell_pause(&error.to_string(), ctx);
+        }
+        Verdict::Keep(RETRY)
+    }
+
+    fn tell_pause(&self, why: &str, ctx: &AcceptCtx) {
+        ctx.log
+            .failure(Level::Warning, "listener-paused", self.service())
+            .field("service", self.service())
+            .field("address", self.address())
+            .field("reason", why)
+            .send();
+    }
+
+    fn resume_after_want(&mut self, ctx: &AcceptCtx) {
+        if self.told {
+            self.told = false;
+            ctx.log
+                .line(Level::Notice, "listener-resumed")
+                .field("service", self.service())
+                .field("address", self.address())
+                .send();
+        }
+    }
+}
+
+impl Handler for Listener {
+    type Ctx = AcceptCtx;
+    type Reason = Reason;
+
+    fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
+        (leg == Leg(0)).then(|| Watched { fd: self.listening.as_fd(), serial: 0 })
+    }
+
+    fn interest(&self, _: Leg) -> Interest {
+        Interest { read: self.pause.is_none(), ..Interest::default() }
+    }
+
+    fn touched(&mut self, legs: &mut Vec<Leg>) {
+        legs.push(Leg(0));
+    }
+
+    /// Poked (nothing ready) when there may be room again.
+    fn ready(&mut self, _: Leg, ready: Ready, ctx: &mut AcceptCtx) -> Verdict<Reason> {
+        if ready.read || ready.failed {
+            return self.accept_batch(ctx);
+        }
+        if matches!(self.pause, Some(Pause::Limit | Pause::Queue)) {
+            self.pause = None;
+        }
+        Verdict::Hold
+    }
+
+    fn expired(&mut self, _: Leg, ctx: &mut AcceptCtx) -> Verdict<Reason> {
+        self.pause = None;
+        self.accept_batch(ctx)
+    }
+
+    fn closed(self, _: Reason, ctx: &mut AcceptCtx) {
+        ctx.log
+            .line(Level::Notice, "listener-closed")
+            .field("service", self.service())
+            .field("address", self.address())
+            .send();
+    }
+}

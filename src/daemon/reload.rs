@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reload: everything new is loaded first, on a task thread, and bound; only when all of it is there does anything change.
+//! Listeners are kept, added and dropped by difference; live connections keep their plan.
+
+use super::daemon::Tunnel;
+use super::listener::Listener;
+use super::start::{Options, StartError};
+use super::tasks::Tasks;
+use crate::config::{self, Bind, Config, LoadContext, Report};
+use crate::error::Reason;
+use crate::log::Level;
+use crate::sys::eventfd::EventFd;
+use crossbeam_queue::ArrayQueue;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+/// What loading came to: nothing, if the loader itself failed.
+type Answer = Option<Result<Config, Report>>;
+
+/// Where task threads post what they loaded.
+#[derive(Debug)]
+pub struct Answers {
+    queue: ArrayQueue<Answer>,
+    bell: EventFd,
+}
+
+impl Answers {
+    /// # Errors
+    /// When the system has no descriptor to give.
+    pub fn new() -> io::Result<Self> {
+        // One load at a time.
+        Ok(Self { queue: ArrayQueue::new(1), bell: EventFd::new()? })
+    }
+
+    /// Readable when there is an answer.
+    pub fn bell(&self) -> &EventFd {
+        &self.bell
+    }
+}
+
+/// Loads, and answers even if the loader panics.
+fn load(options: &Options, context: &LoadContext) -> Answer {
+    panic::catch_unwind(AssertUnwindSafe(|| config::load(&options.config, context))).ok()
+}
+
+/// Has a task thread load the configuration; false if too many tasks wait.
+pub(super) fn submit(
+    tasks: &Tasks,
+    answers: &Arc<Answers>,
+    options: &Options,
+    context: &Arc<LoadContext>,
+) -> bool {
+    let (answers, options, context) = (Arc::clone(answers), options.clone(), Arc::clone(context));
+    let task = move || {
+        drop(answers.queue.force_push(load(&options, &context)));
+        answers.bell.signal();
+    };
+    tasks.submit(Box::new(task)).is_ok()
+}
+
+/// At the start there is nothing to do meanwhile: waits for the answer.
+pub(super) fn load_and_wait(
+    tasks: &Tasks,
+    options: &Options,
+    context: &Arc<LoadContext>,
+) -> Result<Config, StartError> {
+    let (sender, receiver) = mpsc::channel();
+    let (options, context) = (options.clone(), Arc::clone(context));
+    let task = move || drop(sender.send(load(&options, &context)));
+    let failed = || StartError::System("cannot load the configuration", "the loader failed".to_owned());
+    tasks.submit(Box::new(task)).map_err(|_| failed())?;
+    let answer = receiver.recv().ok().flatten().ok_or_else(failed)?;
+    answer.map_err(StartError::Config)
+}
+
+impl Tunnel {
+    /// Takes what the loader answered, and applies it.
+    pub(super) fn take_answers(&mut self) {
+        self.answers.bell().drain();
+        while let Some(answer) = self.answers.queue.pop() {
+            self.reloading = false;
+            match answer {
+                Some(Ok(config)) => self.apply(config),
+                Some(Err(report)) => self.refuse(&report.errors()),
+                None => self.refuse(&["the loader failed".to_owned()]),
+            }
+        }
+        if std::mem::take(&mut self.reload_again) {
+            self.begin_reload();
+        }
+    }
+
+    /// The old configuration stays; the log says why.
+    fn refuse(&self, errors: &[String]) {
+        for error in errors {
+            self.ctx.log.line(Level::Error, "reload-failed").field("error", error).send();
+        }
+    }
+
+    fn apply(&mut self, config: Config) {
+        let new = match self.bind_new(&config.listeners) {
+            Ok(new) => new,
+            Err(errors) => return self.refuse(&errors),
+        };
+        if config.global.log != self.global.log {
+            if let Err(error) = self.ctx.log.switch(&config.global.log) {
+                return self.refuse(&[format!("cannot open the log: {error}")]);
+            }
+        }
+        let (kept, dropped) = self.keep_and_drop(&config.listeners);
+        let added = new.len();
+        for listener in new {
+            self.open(listener);
+        }
+        self.shared.limit.set_most(config.global.max_connections);
+        // A pause for a limit that was raised is over.
+        self.shared.limit.room().signal();
+        for warning in &config.warnings {
+            self.ctx.log.line(Level::Warning, "config-warning").field("text", warning).send();
+        }
+        if config.global.workers != self.global.workers {
+            let text = "the number of workers changes with a restart only";
+            self.ctx.log.line(Level::Warning, "config-warning").field("text", text).send();
+        }
+        let workers = self.global.workers;
+        self.global = config.global;
+        self.global.workers = workers;
+        self.ctx
+            .log
+            .line(Level::Notice, "reload-done")
+            .field("kept", kept)
+            .field("added", added)
+            .field("dropped", dropped)
+            .send();
+    }
+
+    /// Binds what is not bound yet, or tells all that cannot be.
+    fn bind_new(&self, binds: &[Bind]) -> Result<Vec<Listener>, Vec<String>> {
+        let mut bound = Vec::new();
+        let mut errors = Vec::new();
+        for Bind { address, plan, .. } in binds {
+            if self.listeners.handlers().any(|listener| listener.asked() == address) {
+                continue;
+            }
+            match Listener::bind(address.clone(), Arc::clone(plan)) {
+                Ok(listener) => bound.push(listener),
+                Err(error) => errors.push(format!("cannot listen on {address}: {error}")),
+            }
+        }
+        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+    }
+
+    /// Gives the listeners that stay their new plan and closes the others; how many of each.
+    fn keep_and_drop(&mut self, binds: &[Bind]) -> (usize, usize) {
+        let (mut kept, mut dropped) = (0, 0);
+        for key in self.listeners.keys() {
+            let Some(listener) = self.listeners.get_mut(key) else { continue };
+            let bind = binds.iter().find(|bind| bind.address == *listener.asked());
+            match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan))) {
+                Some(_deferring_is_but_an_economy) => kept += 1,
+                None => {
+                    self.listeners.close(key, Reason::Stopped, &mut self.ctx);
+                    dropped += 1;
+                }
+            }
+        }
+        (kept, dropped)
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A worker: one thread, one event loop, the connections it took.
+//!
+//! Three descriptors of ours are in its epoll set. *Drain* and *stop* are broadcasts: level-triggered, in every worker's
+//! set and never read, so one write wakes all; a worker that saw drain takes it out of its set, or it would spin. The
+//! queue's *bell* is the contrast: added exclusively and read, so one push wakes one worker; that one takes at most a batch
+//! and passes the bell on if there is more.
+
+use super::queue::{Accepted, Queue};
+use crate::connection::connection::Connection;
+use crate::connection::context::Ctx;
+use crate::connection::guard::Limit;
+use crate::connection::pair::Pair;
+use crate::error::Reason;
+use crate::event::event_loop::Loop;
+use crate::log::{Level, Log};
+use crate::sys::eventfd::EventFd;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BELL: u8 = 0;
+const DRAIN: u8 = 1;
+const STOP: u8 = 2;
+
+/// Connections taken per turn, in fairness to those it has.
+const BATCH: usize = 16;
+
+/// Connections told of in a dump, per worker: the log's queue is bounded too.
+const DUMPED: usize = 1000;
+
+/// What all workers and main share.
+#[derive(Debug)]
+pub struct Shared {
+    pub queue: Arc<Queue>,
+    pub limit: Arc<Limit>,
+    /// Broadcast: take no more than what is queued, end when empty.
+    pub drain: EventFd,
+    /// Broadcast: close everything.
+    pub stop: EventFd,
+    /// Whether a stop is to be preceded by a dump of state.
+    pub dump: AtomicBool,
+    /// Workers that have not ended.
+    pub running: AtomicUsize,
+    pub log: Log,
+}
+
+/// Starts worker `number` of `count`, and waits until it is ready to serve or could not be made.
+///
+/// # Errors
+/// When the system gives no thread or descriptor.
+pub fn start(number: usize, count: usize, shared: Arc<Shared>) -> io::Result<()> {
+    let (sender, receiver) = mpsc::channel();
+    shared.running.fetch_add(1, Ordering::SeqCst);
+    let thread = thread::Builder::new().name(format!("worker-{number}"));
+    let spawned = thread.spawn({
+        let shared = Arc::clone(&shared);
+        // A worker is made in its own thread: its list of connections never leaves it.
+        move || {
+            let mut made = Worker::new(number, count, &shared);
+            let told = sender.send(made.as_ref().map(drop).map_err(|error| io::Error::from(error.kind())));
+            drop((told, sender));
+            // A worker that panics outside of any connection is replaced by a new one.
+            while made.as_mut().is_ok_and(|worker| !worker.serve()) {
+                made = Worker::new(number, count, &shared);
+            }
+            drop(made);
+            shared.running.fetch_sub(1, Ordering::SeqCst);
+            shared.limit.room().signal();
+        }
+    });
+    if let Err(error) = spawned {
+        shared.running.fetch_sub(1, Ordering::SeqCst);
+        return Err(error);
+    }
+    receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))
+}
+
+fn tell_panic(number: usize, log: &Log, error: &str) {
+    log.line(Level::Error, "worker-panicked").field("worker", number).field("error", error).send();
+}
+
+#[derive(Debug)]
+struct Worker {
+    connections: Loop<Box<Connection>>,
+    ctx: Ctx,
+    shared: Arc<Shared>,
+    draining: bool,
+    stopped: bool,
+}
+
+impl Worker {
+    fn new(number: usize, count: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let connections = Loop::new()?;
+        connections.watch(shared.queue.bell(), BELL, true)?;
+        connections.watch(&shared.drain, DRAIN, false)?;
+        connections.watch(&shared.stop, STOP, false)?;
+        let ctx = Ctx::new(number, count, shared.log.clone(), clock());
+        Ok(Self { connections, ctx, shared: Arc::clone(shared), draining: false, stopped: false })
+    }
+
+    /// Serves until drained or stopped; false if it panicked outside of any connection.
+    fn serve(&mut self) -> bool {
+        let served = panic::catch_unwind(AssertUnwindSafe(|| {
+            while !self.is_over() {
+                if let Err(error) = self.turn() {
+                    return Err(error);
+                }
+            }
+            Ok(())
+        }));
+        match served {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tell_panic(self.ctx.worker, &self.ctx.log, &error.to_string());
+                false
+            }
+            Err(_) => {
+                tell_panic(self.ctx.worker, &self.ctx.log, "a panic outside of any connection");
+                false
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopped || self.draining && self.connections.is_empty() && self.shared.queue.is_empty()
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let mut patience = self.connections.patience(self.ctx.now);
+        let sleeps = patience != Some(Duration::ZERO);
+        if sleeps && !self.shared.queue.doze() || self.is_over() {
+            patience = Some(Duration::ZERO);
+        }
+        let waited = self.connections.wait(patience);
+        if sleeps {
+            self.shared.queue.awake();
+        }
+        waited?;
+        self.ctx.now = clock();
+        let woken = self.connections.run(self.ctx.now, &mut self.ctx);
+        if woken.by(BELL) {
+            self.shared.queue.bell().drain();
+        }
+        if woken.by(DRAIN) {
+            self.draining = true;
+            self.connections.unwatch(&self.shared.drain)?;
+        }
+        self.take_batch();
+        if woken.by(STOP) {
+            self.stop();
+        }
+        Ok(())
+    }
+
+    /// Takes from the queue, and starts what it took at once: the first bytes are often there already.
+    fn take_batch(&mut self) {
+        for taken in 0..=BATCH {
+            if taken == BATCH {
+                self.shared.queue.pass_on();
+                return;
+            }
+            let Some((accepted, main_waits)) = self.shared.queue.pop() else { return };
+            if main_waits {
+                self.shared.limit.room().signal();
+            }
+            let Accepted { socket, client, plan, guard, at } = accepted;
+            let pair = Pair::new(socket, client, plan.service.buffer, at);
+            let connection = Box::new(Connection::new(pair, plan, guard, &mut self.ctx));
+            self.connections.insert(connection, self.ctx.now, &mut self.ctx);
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.shared.dump.load(Ordering::SeqCst) {
+            for connection in self.connections.handlers().take(DUMPED) {
+                connection.dump(&self.ctx);
+            }
+        }
+        while let Some((accepted, _)) = self.shared.queue.pop() {
+            drop(accepted);
+        }
+        for key in self.connections.keys() {
+            self.connections.close(key, Reason::Stopped, &mut self.ctx);
+        }
+        self.stopped = true;
+    }
+}
+
+/// The worker's one look at the clock per turn.
+fn clock() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
+    Instant::now()
+}

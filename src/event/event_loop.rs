@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The event loop: an epoll set, the handlers in it, and what they wait for.
+//!
+//! The only place with structure: it inserts, removes, arms and disarms, after each callback and nowhere else. Interest
+//! is asked for, compared with what the kernel was told, and told anew only when it differs. A leg that waits for
+//! nothing is taken out of the set, or a hang-up on it would wake us for ever. An event for a socket that has gone finds
+//! a stale key and is dropped.
+
+use super::backoff::{Backoff, Patience};
+use super::deadline::Deadlines;
+use super::list::{List, NodeRef};
+use super::slots::Slots;
+use super::{Fault, Handler, Interest, Key, Leg, Ready, Verdict};
+use crate::sys::epoll::{Epoll, Event, Mask};
+use std::io;
+use std::mem;
+use std::os::fd::AsFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+/// Deadlines looked at per turn; the rest follow in the next, which comes at once.
+const EXPIRIES_PER_TURN: usize = 256;
+
+/// The index no slot has: its events are for the loop's owner, the generation is the tag.
+const OWNERS_INDEX: u32 = u32::MAX;
+
+/// A loop over handlers of one kind.
+#[derive(Debug)]
+pub struct Loop<H: Handler> {
+    epoll: Epoll,
+    handlers: Slots<Slot<H>>,
+    sockets: Slots<Socket>,
+    /// All handlers, in the order they came.
+    all: List,
+    deadlines: Deadlines,
+    backoff: Backoff,
+    /// Who asked to be run next turn.
+    again: Vec<(Key, Leg)>,
+    touched: Vec<Leg>,
+}
+
+#[derive(Debug)]
+struct Slot<H> {
+    handler: H,
+    legs: Legs,
+    node: NodeRef,
+    queued: bool,
+}
+
+/// One leg's registration.
+#[derive(Debug)]
+struct Socket {
+    handler: Key,
+    leg: Leg,
+    serial: u16,
+    /// What the kernel was told; `NONE`: not in the set.
+    mask: Mask,
+    deadline: Option<NodeRef>,
+    choked: Option<Box<Choked>>,
+}
+
+/// A leg that writes by the backoff timer. Few ever do, so it has its own allocation.
+#[derive(Debug)]
+struct Choked {
+    node: NodeRef,
+    patience: Patience,
+}
+
+/// The sockets of a handler's legs, by leg: two for nearly all.
+#[derive(Debug, Default)]
+struct Legs {
+    first: [Option<Key>; 2],
+    more: Vec<Option<Key>>,
+}
+
+/// Which of the owner's own descriptors woke the loop, as a set of the tags given to [`Loop::watch`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken(u32);
+
+impl Woken {
+    pub fn by(self, tag: u8) -> bool {
+        self.0 & (1 << tag) != 0
+    }
+}
+
+impl<H: Handler> Loop<H> {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new()?,
+            handlers: Slots::default(),
+            sockets: Slots::default(),
+            all: List::default(),
+            deadlines: Deadlines::default(),
+            backoff: Backoff::default(),
+            again: Vec::new(),
+            touched: Vec::new(),
+        })
+    }
+
+    /// Watches a descriptor of the loop's owner; `tag` is below 32. `exclusive`: one of several loops is woken.
+    pub fn watch(&self, fd: impl AsFd, tag: u8, exclusive: bool) -> io::Result<()> {
+        debug_assert!(tag < 32);
+        let mask = if exclusive { Mask::READ.with(Mask::EXCLUSIVE) } else { Mask::READ };
+        self.epoll.add(fd, Key { index: OWNERS_INDEX, generation: u32::from(tag) }.to_bits(), mask)
+    }
+
+    /// Watches it no more.
+    pub fn unwatch(&self, fd: impl AsFd) -> io::Result<()> {
+        self.epoll.remove(fd)
+    }
+
+    pub fn len(&self) -> usize {
+        self.handlers.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.handlers.is_empty()
+    }
+
+    /// How often the backoff timer has woken a choked leg.
+    pub fn backoffs(&self) -> u64 {
+        self.backoff.fired()
+    }
+
+    /// The handlers in the order they came.
+    pub fn handlers(&self) -> impl Iterator<Item = &H> {
+        self.all.keys().filter_map(|key| self.handlers.get(key)).map(|slot| &slot.handler)
+    }
+
+    /// The keys of the handlers in the order they came.
+    pub fn keys(&self) -> Vec<Key> {
+        self.all.keys().collect()
+    }
+
+    pub fn get(&self, key: Key) -> Option<&H> {
+        self.handlers.get(key).map(|slot| &slot.handler)
+    }
+
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut H> {
+        self.handlers.get_mut(key).map(|slot| &mut slot.handler)
+    }
+
+    /// Takes a handler in and runs it for the first time.
+    pub fn insert(&mut self, handler: H, now: Instant, ctx: &mut H::Ctx) -> Key {
+        // The node needs the key and the slot needs the node: the slot is made with a node that is replaced at once.
+        let unknown = NodeRef::new(Key { index: 0, generation: 0 });
+        let key = self.handlers.insert(Slot { handler, legs: Legs::default(), node: unknown, queued: false });
+        if let Some(slot) = self.handlers.get_mut(key) {
+            slot.node = NodeRef::new(key);
+            self.all.push(&slot.node, None);
+        }
+        self.call(key, Leg(0), now, ctx, |handler, ctx| handler.ready(Leg(0), Ready::default(), ctx));
+        key
+    }
+
+    /// Runs a handler although nothing happened to it, because something around it changed.
+    pub fn poke(&mut self, key: Key, now: Instant, ctx: &mut H::Ctx) {
+        self.call(key, Leg(0), now, ctx, |handler, ctx| handler.ready(Leg(0), Ready::default(), ctx));
+    }
+
+    /// Closes a handler from outside.
+    pub fn close(&mut self, key: Key, reason: H::Reason, ctx: &mut H::Ctx) {
+        self.remove(key, reason, ctx);
+    }
+
+    /// How long [`Self::wait`] may take before something is due.
+    pub fn patience(&self, now: Instant) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.deadlines.next(), self.backoff.next()].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// Waits for events, at most `patience`.
+    pub fn wait(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        self.epoll.wait(patience)
+    }
+
+    /// One turn: the events the last wait brought, who asked for another turn, and what is due by `now`.
+    pub fn run(&mut self, now: Instant, ctx: &mut H::Ctx) -> Woken {
+        let again = mem::take(&mut self.again);
+        let mut woken = Woken::default();
+        for index in 0..self.epoll.len() {
+            let event = self.epoll.event(index);
+            let token = Key::from_bits(event.token);
+            if token.index == OWNERS_INDEX {
+                woken.0 |= 1 << token.generation;
+            } else {
+                self.dispatch(token, event, now, ctx);
+            }
+        }
+        for (key, leg) in again {
+            if let Some(slot) = self.handlers.get_mut(key) {
+                slot.queued = false;
+                self.call(key, leg, now, ctx, |handler, ctx| handler.ready(leg, Ready::default(), ctx));
+            }
+        }
+        self.run_due(now, ctx);
+        woken
+    }
+
+    fn run_due(&mut self, now: Instant, ctx: &mut H::Ctx) {
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(token) = self.backoff.pop_due(now) else { break };
+            let write = Ready { write: true, ..Ready::default() };
+            self.with_socket(token, |lp, key, leg| {
+                lp.call(key, leg, now, ctx, |handler, ctx| handler.ready(leg, write, ctx));
+            });
+        }
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(token) = self.deadlines.pop_due(now) else { break };
+            self.with_socket(token, |lp, key, leg| {
+                lp.call(key, leg, now, ctx, |handler, ctx| handler.expired(leg, ctx));
+            });
+        }
+    }
+
+    fn dispatch(&mut self, token: Key, event: Event, now: Instant, ctx: &mut H::Ctx) {
+        let ready = Ready { read: event.readable, write: event.writable, failed: event.failed };
+        self.with_socket(token, |lp, key, leg| {
+            lp.call(key, leg, now, ctx, |handler, ctx| handler.ready(leg, ready, ctx));
+        });
+    }
+
+    /// Finds who owns a socket; a stale token finds nobody.
+    fn with_socket(&mut self, token: Key, run: impl FnOnce(&mut Self, Key, Leg)) {
+        if let Some(socket) = self.sockets.get(token) {
+            let (key, leg) = (socket.handler, socket.leg);
+            run(self, key, leg);
+        }
+    }
+
+    /// Runs one callback and does what its verdict says. A panic costs this handler only (architecture: supervision).
+    fn call(
+        &mut self,
+        key: Key,
+        leg: Leg,
+        now: Instant,
+        ctx: &mut H::Ctx,
+        callback: impl FnOnce(&mut H, &mut H::Ctx) -> Verdict<H::Reason>,
+    ) {
+        let Some(slot) = self.handlers.get_mut(key) else { return };
+        let handler = &mut slot.handler;
+        let verdict = panic::catch_unwind(AssertUnwindSafe(|| callback(handler, ctx)))
+            .unwrap_or_else(|_| Verdict::Close(Fault::Panic.into()));
+        if let Err(reason) = self.settle(key, leg, verdict, now) {
+            self.remove(key, reason, ctx);
+        }
+    }
+
+    /// Brings registrations and deadline in line with the handler's state; the error is why it must close.
+    fn settle(
+        &mut self,
+        key: Key,
+        leg: Leg,
+        verdict: Verdict<H::Reason>,
+        now: Instant,
+    ) -> Result<(), H::Reason> {
+        let silence = match verdict {
+            Verdict::Close(reason) => return Err(reason),
+            Verdict::Keep(silence) => Some(silence),
+            Verdict::Hold => None,
+            Verdict::Again => {
+                self.queue_again(key, leg);
+                None
+            }
+        };
+        let mut touched = mem::take(&mut self.touched);
+        touched.clear();
+        if let Some(slot) = self.handlers.get_mut(key) {
+            slot.handler.touched(&mut touched);
+        }
+        let synced = touched.iter().try_for_each(|leg| self.sync(key, *leg, now));
+        self.touched = touched;
+        synced.map_err(|error| Fault::Watch(error).into())?;
+        if let Some(silence) = silence {
+            self.restart(key, leg, silence, now);
+        }
+        Ok(())
+    }
+
+    fn queue_again(&mut self, key: Key, leg: Leg) {
+        if let Some(slot) = self.handlers.get_mut(key) {
+            if !mem::replace(&mut slot.queued, true) {
+                self.again.push((key, leg));
+            }
+        }
+    }
+
+    fn restart(&mut self, key: Key, leg: Leg, silence: Duration, now: Instant) {
+        let Some(slot) = self.handlers.get(key) else { return };
+        let Some(token) = slot.legs.get(slot.handler.timed(leg)) else { return };
+        let Some(socket) = self.sockets.get_mut(token) else { return };
+        let node = socket.deadline.get_or_insert_with(|| NodeRef::new(token));
+        self.deadlines.restart(node, silence, now);
+    }
+
+    /// Tells the kernel what one leg waits for, if that changed.
+    fn sync(&mut self, key: Key, leg: Leg, now: Instant) -> io::Result<()> {
+        let Some(slot) = self.handlers.get_mut(key) else { return Ok(()) };
+        let registered = slot.legs.get(leg);
+        let Some(watched) = slot.handler.watched(leg) else {
+            slot.legs.set(leg, None);
+            self.forget(registered);
+            return Ok(());
+        };
+        let interest = slot.handler.interest(leg);
+        let serial = watched.serial;
+        let same = registered.and_then(|token| self.sockets.get(token)).is_some_and(|s| s.serial == serial);
+        let token = match registered {
+            Some(token) if same => token,
+            _ => {
+                let fresh =
+                    Socket { handler: key, leg, serial, mask: Mask::NONE, deadline: None, choked: None };
+                let token = self.sockets.insert(fresh);
+                slot.legs.set(leg, Some(token));
+                token
+            }
+        };
+        if !same {
+            self.forget(registered);
+        }
+        let Some(socket) = self.sockets.get_mut(token) else { return Ok(()) };
+        socket.pace(token, interest, &mut self.backoff, now);
+        let (before, after) = (mem::replace(&mut socket.mask, mask_of(interest)), mask_of(interest));
+        let Some(slot) = self.handlers.get(key) else { return Ok(()) };
+        match slot.handler.watched(leg) {
+            Some(watched) if before != after => tell(&self.epoll, watched.fd, token, before, after),
+            _ => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, token: Option<Key>) {
+        let Some(socket) = token.and_then(|token| self.sockets.remove(token)) else { return };
+        if let Some(node) = &socket.deadline {
+            self.deadlines.cancel(node);
+        }
+        if let Some(choked) = &socket.choked {
+            self.backoff.forget(&choked.node);
+        }
+    }
+
+    /// The one way out. Closing the descriptors takes them out of the epoll set.
+    fn remove(&mut self, key: Key, reason: H::Reason, ctx: &mut H::Ctx) {
+        let Some(slot) = self.handlers.remove(key) else { return };
+        self.all.unlink(&slot.node);
+        for token in slot.legs.all() {
+            self.forget(Some(token));
+        }
+        // Last words that panic are lost; the worker is not.
+        let _lost = panic::catch_unwind(AssertUnwindSafe(|| slot.handler.closed(reason, ctx)));
+    }
+}
+
+impl Socket {
+    /// Chooses between EPOLLOUT and the backoff timer for the next write.
+    fn pace(&mut self, token: Key, interest: Interest, backoff: &mut Backoff, now: Instant) {
+        if interest.write && interest.choked {
+            let fresh = || Box::new(Choked { node: NodeRef::new(token), patience: Patience::default() });
+            let choked = self.choked.get_or_insert_with(fresh);
+            backoff.wait(&choked.node, &mut choked.patience, now);
+        } else if let Some(mut choked) = self.choked.take() {
+            backoff.reset(&choked.node, &mut choked.patience);
+        }
+    }
+}
+
+fn mask_of(interest: Interest) -> Mask {
+    let mut mask = Mask::NONE;
+    if interest.read {
+        mask = mask.with(Mask::READ);
+    }
+    if interest.write && !interest.choked {
+        mask = mask.with(Mask::WRITE);
+    }
+    mask
+}
+
+fn tell(epoll: &Epoll, fd: impl AsFd, token: Key, before: Mask, after: Mask) -> io::Result<()> {
+    match (before, after) {
+        (Mask::NONE, _) => epoll.add(fd, token.to_bits(), after),
+        (_, Mask::NONE) => epoll.remove(fd),
+        _ => epoll.modify(fd, token.to_bits(), after),
+    }
+}
+
+impl Legs {
+    fn get(&self, leg: Leg) -> Option<Key> {
+        let index = usize::from(leg.0);
+        match self.first.get(index) {
+            Some(place) => *place,
+            None => self.more.get(index - self.first.len()).copied().flatten(),
+        }
+    }
+
+    fn set(&mut self, leg: Leg, token: Option<Key>) {
+        let index = usize::from(leg.0);
+        if let Some(place) = self.first.get_mut(index) {
+            *place = token;
+            return;
+        }
+        let index = index - self.first.len();
+        if token.is_some() && self.more.len() <= index {
+            self.more.resize(index + 1, None);
+        }
+        if let Some(place) = self.more.get_mut(index) {
+            *place = token;
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Key> {
+        self.first.iter().chain(&self.more).copied().flatten()
+    }
+}

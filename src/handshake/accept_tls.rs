@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! TLS as server: the socket moves into a session made from the context that the hello chose.
+
+use super::{For, Progress, Step, client_too_slow};
+use crate::connection::context::Ctx;
+use crate::connection::pair::Pair;
+use crate::error::{Break, Reason, Side};
+use crate::policy::service::Service;
+use crate::stream::tls::{Handshake, TlsStream};
+use crate::wire::client_hello;
+
+pub const STEP: Step = Step { name: "the TLS handshake with the client", run, expired: client_too_slow };
+
+fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
+    let Some(policy) = &service.routes[pair.facts.route].accept_tls else { return Ok(Progress::Done) };
+    if pair.client.stream.as_tls().is_none() {
+        let session = policy
+            .session(pair.facts.server_name.as_deref(), ctx.worker)
+            .map_err(|error| Reason::Handshake(Side::Client, error.to_string()))?;
+        pair.client.stream.start_tls(session).map_err(failed)?;
+    }
+    let Some(tls) = pair.client.stream.as_tls() else { return Ok(Progress::Done) };
+    match tls.handshake(&mut ctx.buffers.scratch) {
+        Handshake::Wait => Ok(Progress::Wait(For { side: Side::Client, read: true, patience: None })),
+        Handshake::Failed(how) => Err(failed(how)),
+        Handshake::Done if !same_name(tls, pair.facts.server_name.as_deref()) => Err(Reason::NameChanged),
+        Handshake::Done => {
+            pair.facts.shaken = Some(ctx.now);
+            Ok(Progress::Done)
+        }
+    }
+}
+
+fn failed(how: Break) -> Reason {
+    match how {
+        Break::Tls(text) => Reason::Handshake(Side::Client, text),
+        Break::Truncated => {
+            Reason::Handshake(Side::Client, "the client closed in the middle of the handshake".to_owned())
+        }
+        other => Reason::broken(Side::Client, other),
+    }
+}
+
+/// Whether the name in the library's hands is the one that was routed: two parsers, one opinion.
+fn same_name(tls: &TlsStream, routed: Option<&str>) -> bool {
+    match (tls.server_name(), routed) {
+        (None, None) => true,
+        (Some(seen), Some(routed)) => client_hello::is_same_name(seen, routed),
+        _ => false,
+    }
+}

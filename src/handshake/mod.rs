@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The handshake: a list of steps that succeed, wait or fail.
+//!
+//! A step is a plain function and keeps no state: early bytes are in the client's stream, TLS state in the endpoint, a
+//! pending connect in the pair, the position in the [`Cursor`]. To add one: a file here with a `pub const STEP`, and its
+//! name in the lists of `connection/plan.rs` that want it.
+
+pub mod accept_tls;
+pub mod connect;
+pub mod connect_tls;
+pub mod peek_hello;
+pub mod pick_route;
+
+use crate::connection::context::Ctx;
+use crate::connection::pair::Pair;
+use crate::error::{Reason, Side};
+use crate::policy::service::Service;
+use std::time::Duration;
+
+/// One handshake move.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// For the log: "while …".
+    pub name: &'static str,
+    pub run: fn(&mut Pair, &Service, &mut Ctx) -> Result<Progress, Reason>,
+    /// Its time is over: the reason to close, or nothing if the step has another way to go and shall run again.
+    pub expired: fn(&mut Pair, &Service) -> Option<Reason>,
+}
+
+/// How a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    Wait(For),
+}
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct For {
+    pub side: Side,
+    /// For its bytes; else for room to write.
+    pub read: bool,
+    /// How long from now, if the step begins to wait; nothing leaves the deadline as it is.
+    pub patience: Option<Duration>,
+}
+
+/// Where a connection is in its plan's steps: first the front, then the back of the route that was picked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    pub in_back: bool,
+    pub index: usize,
+    pub waits: Option<For>,
+}
+
+impl Cursor {
+    /// Runs steps of `steps` until one waits or fails or the list is exhausted.
+    ///
+    /// # Errors
+    /// The reason for which a step ends the connection.
+    pub fn run(
+        &mut self,
+        steps: &[Step],
+        pair: &mut Pair,
+        service: &Service,
+        ctx: &mut Ctx,
+    ) -> Result<Progress, Reason> {
+        while let Some(step) = steps.get(self.index) {
+            match (step.run)(pair, service, ctx)? {
+                Progress::Done => self.index += 1,
+                Progress::Wait(wait) => {
+                    self.waits = Some(wait);
+                    return Ok(Progress::Wait(wait));
+                }
+            }
+        }
+        self.waits = None;
+        Ok(Progress::Done)
+    }
+}
+
+/// The time that a step of the client's handshake has is over.
+fn client_too_slow(_: &mut Pair, _: &Service) -> Option<Reason> {
+    Some(Reason::HandshakeTimeout(Side::Client))
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One end of a connection: a stream, what each direction waits for, and how far its closing has come.
+//!
+//! A close follows the layers (docs/closing.md): per layer (data, then ctrl) and direction an operation is *desired* and
+//! *done*; one that cannot complete stays desired and is taken up again on the next event.
+
+use super::{Got, Put, Scratch, Sink, Source, Stream};
+use crate::error::Break;
+use crate::event::{Interest, Watched};
+use crate::sys::socket::Socket;
+use std::io;
+use std::os::fd::AsFd;
+
+/// A write that was blocked after fewer bytes than this, with more to go, marks a sink that takes a few bytes at a
+/// time: `event/backoff.rs` paces it.
+pub const CHOKED_BELOW: usize = 4096;
+
+/// Close operations, one bit per layer and direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ops(u8);
+
+impl Ops {
+    /// close_notify came, or FIN on a bare socket: the data has ended in order.
+    pub const DATA_READ: Self = Self(1);
+    /// close_notify left (nothing for a bare socket).
+    pub const DATA_WRITE: Self = Self(2);
+    /// FIN came.
+    pub const CTRL_READ: Self = Self(4);
+    /// FIN left.
+    pub const CTRL_WRITE: Self = Self(8);
+
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub stream: Stream,
+    /// Which socket of this side it is: raised for each attempt to connect.
+    serial: u16,
+    desired: Ops,
+    done: Ops,
+    /// The last write was blocked; more goes when epoll or the backoff timer says so.
+    blocked: bool,
+    choked: bool,
+    /// Reading failed: nothing more comes from here.
+    read_broken: bool,
+    /// Writing failed: nothing more goes there. What had arrived before may still be read.
+    write_broken: bool,
+    /// Writing failed by a reset, which the kernel tells once: an end that a bare socket tells after it is none.
+    reset: bool,
+}
+
+impl Endpoint {
+    pub fn new(stream: Stream, serial: u16) -> Self {
+        let (desired, done) = (Ops::default(), Ops::default());
+        Self {
+            stream,
+            serial,
+            desired,
+            done,
+            blocked: false,
+            choked: false,
+            read_broken: false,
+            write_broken: false,
+            reset: false,
+        }
+    }
+
+    /// For the event loop.
+    pub fn watched(&self) -> Option<Watched<'_>> {
+        let socket = self.stream.socket()?;
+        Some(Watched { fd: socket.as_fd(), serial: self.serial })
+    }
+
+    /// What to wait for, given what the channels want of this end.
+    pub fn interest(&self, wants_read: bool, has_output: bool) -> Interest {
+        let ending = self.desired.has(Ops::CTRL_WRITE) && !self.done.has(Ops::CTRL_WRITE);
+        let write = !self.write_broken && (has_output || ending || self.stream.residue() > 0);
+        Interest { read: wants_read && !self.read_ended() && !self.read_broken, write, choked: self.choked }
+    }
+
+    /// Reads, and notes an end.
+    pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> Got {
+        if self.read_broken {
+            return Got { bytes: 0, then: Source::Empty };
+        }
+        let mut got = self.stream.read(into, scratch);
+        self.note_source(&mut got.then);
+        got
+    }
+
+    /// Notes how a source stands, for readers that go past [`Self::read`] (splice).
+    pub fn note_source(&mut self, then: &mut Source) {
+        if self.reset && matches!(then, Source::Shut) && self.stream.as_tls().is_none() {
+            *then = Source::Broken(Break::Reset(io::ErrorKind::ConnectionReset.into()));
+        }
+        match then {
+            Source::Shut => self.done.add(Ops::DATA_READ),
+            Source::Broken(_) => self.read_broken = true,
+            Source::More | Source::Empty => {}
+        }
+    }
+
+    /// Writes, and notes how it went.
+    pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Put {
+        let before = self.stream.residue();
+        let put = self.stream.write(bytes, scratch);
+        let sent = (before + put.bytes).saturating_sub(self.stream.residue());
+        self.note_sink(sent, &put.then);
+        put
+    }
+
+    /// Sends residue.
+    pub fn flush(&mut self) -> Put {
+        let put = self.stream.flush();
+        if put.bytes > 0 || !matches!(put.then, Sink::Room) {
+            self.note_sink(put.bytes, &put.then);
+        }
+        put
+    }
+
+    /// Notes how a sink stands after it took `sent` bytes, for writers that go past [`Self::write`] (splice).
+    pub fn note_sink(&mut self, sent: usize, then: &Sink) {
+        self.blocked = matches!(then, Sink::Full);
+        self.choked = self.blocked && sent < CHOKED_BELOW;
+        if let Sink::Broken(how) = then {
+            self.write_broken = true;
+            self.reset |= matches!(how, Break::Reset(_));
+        }
+    }
+
+    /// Whether the last write was blocked.
+    pub fn blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// The peer's direction has ended in order.
+    pub fn read_ended(&self) -> bool {
+        self.done.has(Ops::DATA_READ)
+    }
+
+    /// Our direction has ended, and the end has left.
+    pub fn write_ended(&self) -> bool {
+        self.done.has(Ops::CTRL_WRITE)
+    }
+
+    /// Neither direction is of use any more.
+    pub fn is_dead(&self) -> bool {
+        self.write_broken && (self.read_broken || self.read_ended())
+    }
+
+    /// The operations wanted and the operations done, for the log and the tests.
+    pub fn closing(&self) -> (Ops, Ops) {
+        (self.desired, self.done)
+    }
+
+    /// Wants our direction ended: data, then ctrl. Call [`Self::advance_close`] until it is.
+    pub fn shutdown_write(&mut self) {
+        self.desired.add(Ops::DATA_WRITE.or(Ops::CTRL_WRITE));
+    }
+
+    /// Takes the desired operations as far as they go: close_notify, and FIN only when all before it has left.
+    pub fn advance_close(&mut self, scratch: &mut Scratch) {
+        if self.write_broken || !self.desired.has(Ops::DATA_WRITE) {
+            return;
+        }
+        if !self.done.has(Ops::DATA_WRITE) {
+            self.stream.end_data(scratch);
+            self.done.add(Ops::DATA_WRITE);
+        }
+        if self.stream.residue() > 0 {
+            self.flush();
+        }
+        if self.stream.residue() == 0 && !self.write_broken && !self.done.has(Ops::CTRL_WRITE) {
+            // Where both directions have ended the close that follows sends FIN, and one call is spared.
+            if !self.read_ended() {
+                let told = self.stream.socket().map(Socket::shutdown_write);
+                self.write_broken |= matches!(told, Some(Err(_)));
+            }
+            self.done.add(Ops::CTRL_WRITE);
+        }
+    }
+}

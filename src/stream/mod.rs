@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The data layer: a stream of bytes over a socket, bare or inside TLS. Nobody above asks which.
+//!
+//! A call says how many bytes it moved and how the stream stands after that ([`Got`], [`Put`]): bytes and an end may
+//! come together, and neither may be lost for the other.
+
+pub mod endpoint;
+pub mod raw;
+pub mod tls;
+
+use crate::error::Break;
+use crate::sys::socket::Socket;
+use raw::RawStream;
+use std::mem;
+use tls::TlsStream;
+
+/// What one read may bring at most, and one write take: the size of each scratch buffer.
+pub const SCRATCH: usize = 256 * 1024;
+
+/// The buffers of a worker, lent to the streams it runs: an idle connection holds none.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) tls: tls::Lent,
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub struct Got {
+    pub bytes: usize,
+    pub then: Source,
+}
+
+/// How the source stands after a read.
+#[derive(Debug)]
+pub enum Source {
+    /// As much as was asked for: there may be more.
+    More,
+    /// No more for now; epoll will speak.
+    Empty,
+    /// The peer ended its direction in order.
+    Shut,
+    Broken(Break),
+}
+
+/// What a write took.
+#[derive(Debug)]
+pub struct Put {
+    pub bytes: usize,
+    pub then: Sink,
+}
+
+/// How the sink stands after a write.
+#[derive(Debug)]
+pub enum Sink {
+    Room,
+    /// The kernel takes no more for now; epoll will speak.
+    Full,
+    Broken(Break),
+}
+
+/// A stream of bytes.
+#[derive(Debug)]
+pub enum Stream {
+    Raw(RawStream),
+    Tls(Box<TlsStream>),
+    /// Between two forms, never seen from outside.
+    Moving,
+    #[cfg(test)]
+    Script(script::Script),
+}
+
+impl Stream {
+    pub fn raw(socket: Socket) -> Self {
+        Self::Raw(RawStream::new(socket))
+    }
+
+    /// Reads into `into`.
+    pub fn read(&mut self, into: &mut [u8], scratch: &mut Scratch) -> Got {
+        match self {
+            Self::Raw(raw) => raw.read(into),
+            Self::Tls(tls) => tls.read(into, scratch),
+            Self::Moving => Got { bytes: 0, then: Source::Shut },
+            #[cfg(test)]
+            Self::Script(script) => script.read(into),
+        }
+    }
+
+    /// Writes; what it took may partly be [`Self::residue`] still.
+    pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Put {
+        match self {
+            Self::Raw(raw) => raw.write(bytes),
+            Self::Tls(tls) => tls.write(bytes, scratch),
+            Self::Moving => Put { bytes: 0, then: Sink::Broken(Break::Gone) },
+            #[cfg(test)]
+            Self::Script(script) => script.write(bytes),
+        }
+    }
+
+    /// Sends what was taken before and refused by the kernel then; `bytes` counts what left.
+    pub fn flush(&mut self) -> Put {
+        match self {
+            Self::Tls(tls) => tls.flush(),
+            _ => Put { bytes: 0, then: Sink::Room },
+        }
+    }
+
+    /// Bytes that were taken but have not left yet.
+    pub fn residue(&self) -> usize {
+        match self {
+            Self::Tls(tls) => tls.residue(),
+            _ => 0,
+        }
+    }
+
+    /// Whether a read would bring something that the kernel knows nothing of.
+    pub fn holds_input(&self) -> bool {
+        match self {
+            Self::Raw(raw) => !raw.early().is_empty(),
+            Self::Tls(tls) => tls.holds_input(),
+            _ => false,
+        }
+    }
+
+    /// Ends our direction in the data layer: close_notify, which becomes residue. Nothing for a bare socket.
+    pub fn end_data(&mut self, scratch: &mut Scratch) {
+        if let Self::Tls(tls) = self {
+            tls.end(scratch);
+        }
+    }
+
+    /// The socket underneath.
+    pub fn socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Raw(raw) => Some(raw.socket()),
+            Self::Tls(tls) => Some(tls.socket()),
+            Self::Moving => None,
+            #[cfg(test)]
+            Self::Script(script) => script.socket(),
+        }
+    }
+
+    /// The bare stream, if it is one.
+    pub fn as_raw(&mut self) -> Option<&mut RawStream> {
+        match self {
+            Self::Raw(raw) => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// The TLS stream, if it is one.
+    pub fn as_tls(&mut self) -> Option<&mut TlsStream> {
+        match self {
+            Self::Tls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+
+    /// Moves a bare socket, with its early bytes, into a TLS session made by policy.
+    ///
+    /// # Errors
+    /// The TLS library's, when it cannot make the session; the stream is gone then.
+    pub fn start_tls(&mut self, session: tls::Session) -> Result<(), Break> {
+        match mem::replace(self, Self::Moving) {
+            Self::Raw(raw) => {
+                let (socket, early) = raw.into_parts();
+                *self = Self::Tls(Box::new(TlsStream::new(session, socket, early)?));
+                Ok(())
+            }
+            other => {
+                *self = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod script;

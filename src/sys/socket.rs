@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A stream socket that owns its descriptor: listening, accepting, connecting, moving bytes.
+//!
+//! Every call is non-blocking and keeps the kernel's own error. Nothing here knows of TLS, channels or policy.
+
+use super::address::Address;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage,
+    UnixAddr, sockopt,
+};
+use std::fs;
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// A connected or connecting stream socket.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+/// How a connect began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connecting {
+    Connected,
+    /// Becomes writable when it is decided; ask [`Socket::connect_again`] then.
+    InProgress,
+}
+
+impl Socket {
+    /// Takes over a descriptor that is a stream socket in non-blocking mode.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Opens a socket and begins to connect it.
+    pub fn connect(address: &Address) -> io::Result<(Self, Connecting)> {
+        let socket = Self(open(address)?);
+        let connecting = socket.connect_again(address)?;
+        Ok((socket, connecting))
+    }
+
+    /// Asks how a connect in progress stands, without waiting: the second connect(2) answers 0 once it is
+    /// established, which is cheaper than a turn through epoll and tells the error too.
+    pub fn connect_again(&self, address: &Address) -> io::Result<Connecting> {
+        match socket::connect(self.0.as_raw_fd(), &*kernel_address(address)?) {
+            Ok(()) | Err(Errno::EISCONN) => Ok(Connecting::Connected),
+            Err(Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR) => Ok(Connecting::InProgress),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(socket::recv(self.0.as_raw_fd(), into, MsgFlags::empty())?)
+    }
+
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(socket::send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+    }
+
+    /// Ends our direction: FIN.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        Ok(socket::shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
+    }
+
+    /// Makes the close that follows a reset (SO_LINGER 0, socket(7)). A unix socket has no reset: its peer sees
+    /// ECONNRESET only while it has unread bytes of ours in flight, else an end.
+    pub fn reset_on_close(&self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let _only_fails_on_a_dead_socket = socket::setsockopt(&self.0, sockopt::Linger, &linger);
+    }
+
+    /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+    pub fn unacknowledged(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ (= SIOCOUTQ) writes one int to the pointer, which is valid for the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    }
+
+    /// Our own address on this connection.
+    pub fn local_address(&self) -> io::Result<Address> {
+        Ok(from_kernel(&socket::getsockname::<SockaddrStorage>(self.0.as_raw_fd())?))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A bound, listening socket. A unix path is removed when it goes, if it is still ours.
+#[derive(Debug)]
+pub struct Listening {
+    fd: OwnedFd,
+    /// The address in effect: with the port the kernel chose, where 0 was asked for.
+    pub address: Address,
+    inode: Option<u64>,
+}
+
+impl Listening {
+    /// Binds and listens. `defer`: the client is known to speak first, so the kernel may hold a connection back
+    /// until its first byte is there (TCP_DEFER_ACCEPT); a silent one comes after a second all the same.
+    pub fn bind(address: &Address, defer: bool) -> io::Result<Self> {
+        if let Address::Unix(path) = address {
+            remove_stale(path)?;
+        }
+        let fd = open(address)?;
+        socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        if let Address::Inet(inet) = address {
+            // Accepted sockets inherit it, which spares a call for each.
+            socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+            if inet.is_ipv6() {
+                let only_v6 = !inet.ip().is_unspecified();
+                socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only_v6)?;
+            }
+            set_defer_accept(&fd, defer)?;
+        }
+        socket::bind(fd.as_raw_fd(), &*kernel_address(address)?)?;
+        let backlog = Backlog::new(BACKLOG)?;
+        socket::listen(&fd, backlog)?;
+        let address = match address {
+            Address::Inet(_) => from_kernel(&socket::getsockname::<SockaddrStorage>(fd.as_raw_fd())?),
+            other => other.clone(),
+        };
+        let inode = match &address {
+            Address::Unix(path) => Some(fs::metadata(path)?.ino()),
+            _ => None,
+        };
+        Ok(Self { fd, address, inode })
+    }
+
+    /// One connection that waits, with its peer's address.
+    pub fn accept(&self) -> io::Result<(Socket, Address)> {
+        // SAFETY: sockaddr_storage is plain old data for which all zeroes is a valid value (AF_UNSPEC).
+        let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let mut length = size_of_val(&storage) as libc::socklen_t;
+        // SAFETY: pointer and length describe `storage`, which outlives the call; accept4(2) writes no further.
+        let fd = unsafe {
+            libc::accept4(
+                self.fd.as_raw_fd(),
+                (&raw mut storage).cast(),
+                &raw mut length,
+                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            )
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: accept4 has just made this descriptor and nobody else knows it.
+        let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
+        // SAFETY: the kernel filled the first `length` bytes with an address of the family it names.
+        let peer = unsafe { SockaddrStorage::from_raw((&raw const storage).cast(), Some(length)) };
+        Ok((socket, peer.as_ref().map_or(Address::Unnamed, from_kernel)))
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            if fs::symlink_metadata(path).is_ok_and(|file| Some(file.ino()) == self.inode) {
+                let _gone_already_is_fine = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Removes the socket file of a process that died: one nobody listens on. Anything else is left alone, and binding
+/// to it fails with the kernel's own word.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match Socket::connect(&Address::Unix(path.to_owned())) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// What a failed accept means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptError {
+    /// Nobody waits.
+    Empty,
+    /// That client is gone; the next one may not be (accept(2) lists the network's errors as such).
+    Client,
+    /// The system has no descriptor or memory to give.
+    System,
+}
+
+/// Sorts the errors of accept(2).
+pub fn accept_error(error: &io::Error) -> AcceptError {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => AcceptError::Empty,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::System,
+        Some(
+            libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT,
+        ) => AcceptError::Client,
+        _ => AcceptError::System,
+    }
+}
+
+/// Holds new connections of a listening socket back until the client speaks, or no more.
+///
+/// # Errors
+/// The system's.
+pub fn defer_accept(listening: &Listening, defer: bool) -> io::Result<()> {
+    match listening.address {
+        Address::Inet(_) => set_defer_accept(&listening.fd, defer),
+        _ => Ok(()),
+    }
+}
+
+/// Seconds after which a silent client is handed over although it said nothing (tcp(7) TCP_DEFER_ACCEPT).
+const DEFER_SECONDS: libc::c_int = 1;
+
+fn set_defer_accept(fd: &OwnedFd, defer: bool) -> io::Result<()> {
+    let seconds = if defer { DEFER_SECONDS } else { 0 };
+    // SAFETY: the option takes one int; pointer and length describe `seconds`.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    Ok(Errno::result(result).map(drop)?)
+}
+
+fn open(address: &Address) -> io::Result<OwnedFd> {
+    let family = match address {
+        Address::Inet(SocketAddr::V4(_)) => AddressFamily::Inet,
+        Address::Inet(SocketAddr::V6(_)) => AddressFamily::Inet6,
+        Address::Unix(_) | Address::Abstract(_) | Address::Unnamed => AddressFamily::Unix,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket::socket(family, SockType::Stream, flags, None)?;
+    if matches!(address, Address::Inet(_)) {
+        socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    }
+    Ok(fd)
+}
+
+fn kernel_address(address: &Address) -> io::Result<Box<dyn SockaddrLike>> {
+    Ok(match address {
+        Address::Inet(inet) => Box::new(SockaddrStorage::from(*inet)),
+        Address::Unix(path) => Box::new(UnixAddr::new(path)?),
+        Address::Abstract(name) => Box::new(UnixAddr::new_abstract(name)?),
+        Address::Unnamed => return Err(io::ErrorKind::InvalidInput.into()),
+    })
+}
+
+fn from_kernel(storage: &SockaddrStorage) -> Address {
+    if let Some(v4) = storage.as_sockaddr_in() {
+        return Address::Inet(SocketAddrV4::from(*v4).into());
+    }
+    if let Some(v6) = storage.as_sockaddr_in6() {
+        let v6 = SocketAddrV6::from(*v6);
+        // A dual-stack listener tells v4 clients as mapped ones: they are v4 clients.
+        return Address::Inet(match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddrV4::new(v4, v6.port()).into(),
+            None => v6.into(),
+        });
+    }
+    let unix = storage.as_unix_addr();
+    if let Some(path) = unix.and_then(UnixAddr::path) {
+        return Address::Unix(path.to_owned());
+    }
+    unix.and_then(UnixAddr::as_abstract).map_or(Address::Unnamed, |name| Address::Abstract(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn local(port: u16) -> Address {
+        Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    fn pair(address: &Address) -> (Socket, Socket) {
+        let listening = Listening::bind(address, false).unwrap();
+        let (client, mut state) = Socket::connect(&listening.address).unwrap();
+        while state == Connecting::InProgress {
+            state = client.connect_again(&listening.address).unwrap();
+        }
+        let (server, _) = listening.accept().unwrap();
+        (client, server)
+    }
+
+    #[test]
+    fn tells_the_port_the_kernel_chose() {
+        let listening = Listening::bind(&local(0), false).unwrap();
+        assert!(matches!(listening.address, Address::Inet(inet) if inet.port() != 0));
+    }
+
+    #[test]
+    fn moves_bytes_and_would_block_without() {
+        let (client, server) = pair(&local(0));
+        let mut buffer = [0; 8];
+        assert_eq!(server.recv(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(client.send(b"hello").unwrap(), 5);
+        assert_eq!(server.recv(&mut buffer).unwrap(), 5);
+        client.shutdown_write().unwrap();
+        assert_eq!(server.recv(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_reset_on_close_is_seen_as_one() {
+        let (client, server) = pair(&local(0));
+        client.reset_on_close();
+        drop(client);
+        let error = server.recv(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn unacknowledged_bytes_reach_zero() {
+        let (client, _server) = pair(&local(0));
+        client.send(&[1; 1000]).unwrap();
+        let started = Instant::now();
+        while client.unacknowledged() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(5));
+        }
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Address::Unix(directory.path().join("s"));
+        let first = Listening::bind(&address, false).unwrap();
+        assert_eq!(Listening::bind(&address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        // As after kill -9: the file stays behind, nobody listens.
+        let mut first = first;
+        first.inode = None;
+        drop(first);
+        let second = Listening::bind(&address, false).unwrap();
+        drop(second);
+        assert!(!directory.path().join("s").exists());
+    }
+
+    #[test]
+    fn abstract_and_path_sockets_carry_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("tunnel-test-{}", std::process::id()).into_bytes();
+        for address in [Address::Unix(directory.path().join("s")), Address::Abstract(name)] {
+            let (client, server) = pair(&address);
+            client.send(b"x").unwrap();
+            assert_eq!(server.recv(&mut [0; 4]).unwrap(), 1);
+        }
+    }
+
+    #[test]
+    fn a_refused_connect_says_so() {
+        let listening = Listening::bind(&local(0), false).unwrap();
+        let address = listening.address.clone();
+        drop(listening);
+        let mut result = Socket::connect(&address);
+        while let Ok((socket, Connecting::InProgress)) = &result {
+            match socket.connect_again(&address) {
+                Ok(Connecting::InProgress) => {}
+                Ok(Connecting::Connected) => panic!("connected to nobody"),
+                Err(error) => result = Err(error),
+            }
+        }
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

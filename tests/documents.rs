@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is written for people must keep up with the code: every configuration key stands in the manual and in the
+//! sample. That the tables of keys are complete is tested where they are (`src/config`): every key is read, and the
+//! effective configuration has exactly these.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use toml::de::{DeTable, DeValue};
+use tunnel::config::TABLES;
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The words after `macro_name` of each `.Ss` section of the manual, by the title of the section.
+fn items_by_section(manual: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut current = "";
+    for line in manual.lines() {
+        if let Some(title) = line.strip_prefix(".Ss ") {
+            current = title;
+        } else if line.starts_with(".Sh ") {
+            current = "";
+        } else if let Some(item) = line.strip_prefix(".It Ic ") {
+            sections.entry(current).or_default().extend(item.split(' ').next());
+        }
+    }
+    sections.remove("");
+    sections
+}
+
+#[test]
+fn the_manual_describes_exactly_the_keys_there_are() {
+    let manual = read("man/tunnel.conf.5");
+    let sections = items_by_section(&manual);
+    for table in TABLES {
+        let mut described = sections.get(table.title).cloned().unwrap_or_default();
+        let mut known = table.keys.to_vec();
+        described.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(described, known, "section {:?} of man/tunnel.conf.5", table.title);
+    }
+    assert_eq!(
+        sections.len(),
+        TABLES.len(),
+        "a section for a table that does not exist: {:?}",
+        sections.keys()
+    );
+}
+
+/// The sample with every example switched on: a line "#key = …" is one, a line "# …" is text.
+fn sample_in_full() -> String {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    read("tunnel.conf").lines().map(|line| switched_on(line) + "\n").collect()
+}
+
+/// Notes which keys stand in which table; `title` is as in [`TABLES`].
+fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<String>>) {
+    for (key, value) in table {
+        let key = key.get_ref().to_string();
+        let below = match (title, key.as_str()) {
+            ("top level", "global") => "[global]".to_owned(),
+            ("top level", "service") => "[[service]]".to_owned(),
+            ("[global]" | "[[service]]", key) => format!("{title} {key}"),
+            _ => format!("{title}.{key}"),
+        };
+        found.entry(title.to_owned()).or_default().push(key);
+        match value.get_ref() {
+            DeValue::Table(table) => collect(table, &below, found),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(table) = item.get_ref() {
+                        collect(table, &below, found);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_sample_shows_exactly_the_keys_there_are() {
+    let text = sample_in_full();
+    let root = DeTable::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let mut found = BTreeMap::new();
+    collect(root.get_ref(), "top level", &mut found);
+    for table in TABLES {
+        let mut shown = found.remove(table.title).unwrap_or_default();
+        let mut known = table.keys.to_vec();
+        shown.sort_unstable();
+        shown.dedup();
+        known.sort_unstable();
+        assert_eq!(shown, known, "{} in tunnel.conf", table.title);
+    }
+    assert!(found.is_empty(), "tables that do not exist: {found:?}");
+}
+
+#[test]
+fn the_sample_as_it_is_does_nothing() {
+    let active: Vec<String> = read("tunnel.conf").lines().map(str::to_owned).collect();
+    let active: Vec<&String> =
+        active.iter().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert!(active.is_empty(), "{active:?}");
+}
+
+#[test]
+fn the_examples_of_the_manual_are_toml() {
+    let manual = read("man/tunnel.conf.5");
+    let (_, examples) = manual.split_once(".Sh EXAMPLES").expect("the manual has examples");
+    let blocks = examples.split(".Bd ").skip(1).filter_map(|block| block.split_once('\n'));
+    let blocks: Vec<&str> = blocks.filter_map(|(_, block)| block.split(".Ed").next()).collect();
+    assert!(blocks.len() >= 2, "{} examples", blocks.len());
+    let lines =
+        manual.lines().filter_map(|line| line.strip_prefix(".Dl ")).map(|line| line.replace("\\(dq", "\""));
+    for text in blocks.into_iter().map(str::to_owned).chain(lines) {
+        DeTable::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    }
+}
+
+#[test]
+fn the_manuals_are_clean() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    for entry in fs::read_dir(directory).expect("man/ is there") {
+        let path = entry.expect("man/ can be listed").path();
+        let output = match Command::new("mandoc").args(["-Tlint", "-W", "warning"]).arg(&path).output() {
+            Ok(output) => output,
+            // Not everybody who runs the tests has it; `make test` installs it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => panic!("mandoc: {error}"),
+        };
+        let complaints = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && complaints.is_empty(), "{}:\n{complaints}", path.display());
+    }
+}
