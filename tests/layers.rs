@@ -39,6 +39,7 @@ const ROWS: &[(&str, u8)] = &[
     ("daemon::tasks", 12),
     ("daemon", 13),
     ("args", 14),
+    ("version", 14),
     ("main", 14),
     ("lib", 14),
 ];
@@ -56,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", &["config/"]),
     ("getopts", &["args.rs"]),
     ("syslog", &["log/"]),
-    ("crossbeam_queue", &["daemon/queue.rs", "daemon/tasks.rs", "log/"]),
+    ("crossbeam_queue", &["daemon/queue.rs", "daemon/reload.rs", "daemon/tasks.rs", "log/"]),
     ("intrusive_collections", &["event/list.rs"]),
 ];
 

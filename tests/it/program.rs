@@ -6,12 +6,15 @@
 //! Invariant: whatever is started here ends, at the latest by SIGKILL, with the value that stands for it; nothing else
 //! is ever signalled.
 
-use crate::harness::{Backend, Line, Listening, Options, Peer, Pki, Rig, Sides, Tunnel, wait_for};
+use crate::harness::{
+    Backend, End, Line, Listening, Options, PATIENCE, Peer, Pki, Rig, Sides, Tunnel, wait_for,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -385,6 +388,19 @@ pub(crate) fn echoing(sides: Sides, options: Options) -> Rig<u64> {
     let backend = Backend::echo(Listening::tls_if(sides.server_tls(), &pki));
     let tunnel = Tunnel::start_with(&sides.service("web", &pki, backend.address(), ""), options);
     Rig { tunnel, backend, pki, sides }
+}
+
+/// Connects to a plain service that will have nothing to say, and reads to the end: how it ended. The end may come
+/// before the connect has returned.
+pub(crate) fn knock(address: SocketAddr) -> End {
+    match TcpStream::connect(address) {
+        Ok(socket) => {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            Peer::Plain(socket).receive_all().1
+        }
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => End::Reset,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Sends `bytes` and expects them back.

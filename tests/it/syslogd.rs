@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// A service whose log goes to the socket `dev-log` beside the configuration.
 struct Arrangement {
@@ -173,21 +174,27 @@ fn a_syslogd_that_does_not_read_costs_lines_and_nothing_else() {
     let mut process = arrangement.start();
     crate::logging::many(arrangement.address);
     socket.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
-    let reader = std::thread::spawn(move || {
-        let (mut lines, mut buffer) = (Vec::new(), [0; 4096]);
-        while let Ok(length) = socket.recv(&mut buffer) {
-            let line = Line::parse(std::str::from_utf8(&buffer[..length]).unwrap());
-            let last = line.is("stopped");
-            lines.push(line);
-            if last {
-                break;
+    let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
+    let reader = {
+        let lines = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let line = Line::parse(std::str::from_utf8(&buffer[..length]).unwrap());
+                let last = line.is("stopped");
+                lines.lock().unwrap().push(line);
+                if last {
+                    break;
+                }
             }
-        }
-        lines
-    });
+        })
+    };
     arrangement.visit();
+    // At its end it waits for a slow syslogd for two seconds only, so the queue is to be read first.
+    wait_for("the loss to be told", || lines.lock().unwrap().iter().any(|line| line.is("lines-lost")));
     process.stop();
-    let lines = reader.join().unwrap();
+    reader.join().unwrap();
+    let lines = lines.lock().unwrap();
     assert!(lines.last().is_some_and(|line| line.is("stopped")), "the end was not told");
     let lost: u64 = lines.iter().filter(|line| line.is("lines-lost")).map(|line| line.number("lines")).sum();
     let written = lines.iter().filter(|line| line.is("connection-closed")).count();
