@@ -337,7 +337,8 @@ pub(crate) fn descriptors(pid: Pid) -> Vec<String> {
     let targets = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     let mut kinds: Vec<_> = targets
         .map(|target| {
-            let target = target.to_str().unwrap().to_owned();
+            // A file the test program itself left open when it started this one may be gone meanwhile.
+            let target = target.to_str().unwrap().trim_end_matches(" (deleted)").to_owned();
             match target.split_once(":[") {
                 Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
                 _ => target,
