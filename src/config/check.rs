@@ -7,9 +7,10 @@
 use super::address::{Purpose, Target};
 use super::raw::{self, At, Document, Fields, Node, unknown_word};
 use super::report::{Place, Report};
-use super::settings::{self, Endpoint, Global, MODES, Mode, ServiceSettings, Settings};
+use super::settings::{self, Endpoint, Global, ServiceSettings, Settings};
 use super::tls;
 use crate::log;
+use crate::mode::MODES;
 use crate::policy::service::{Timeouts, Truncation};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -231,7 +232,8 @@ fn check_service(
 ) -> Option<ServiceSettings> {
     let called = name.map_or_else(|| "a service".to_owned(), |name| format!("service {:?}", name.value));
     let mode_node = fields.get("mode");
-    let mode = mode_node.map_or(Some(Mode::Relay), |node| node.choice(&MODES, report));
+    let modes: Vec<_> = MODES.iter().map(|mode| (mode.name, *mode)).collect();
+    let mode = mode_node.map_or(Some(MODES[0]), |node| node.choice(&modes, report));
     let accept = fields.get("accept");
     if fields.lacks("accept") {
         let finding = report.missing(fields.place, format!("{called} has no `accept`"));
@@ -239,17 +241,18 @@ fn check_service(
     }
     let accept = accept.and_then(|node| check_side(node, Purpose::Accept, directory, report));
     let accept_tls = accept.as_ref().and_then(|side| side.tls);
-    let accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
+    let mut accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
 
     let connect = fields.get("connect");
     match (connect, mode) {
-        (None, Some(Mode::Relay)) if fields.lacks("connect") => {
+        (None, Some(mode)) if mode.connects && fields.lacks("connect") => {
             let finding = report.missing(fields.place, format!("{called} has no `connect`"));
             finding.help("add, for example, connect = \"127.0.0.1:8080\"");
         }
-        (Some(node), Some(Mode::Demo)) => {
-            let finding = report
-                .error(node.place, "a service with mode \"demo\" answers by itself and has no `connect`");
+        (Some(node), Some(mode)) if !mode.connects => {
+            let name = mode.name;
+            let message = format!("a service with mode {name:?} answers by itself and has no `connect`");
+            let finding = report.error(node.place, message);
             if let Some(mode) = mode_node {
                 finding.note(mode.place, "the mode is set here");
             }
@@ -268,6 +271,10 @@ fn check_service(
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
     let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
+    let truncation = truncation.unwrap_or_default();
+    if let Some(tls) = &mut accept_tls {
+        tls.spec.tolerate_truncation = truncation == Truncation::Close;
+    }
     Some(ServiceSettings {
         name: name?.value.to_owned(),
         mode: mode?,
@@ -277,7 +284,7 @@ fn check_service(
         connect_tls,
         timeouts,
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
-        truncation: truncation.unwrap_or_default(),
+        truncation,
     })
 }
 

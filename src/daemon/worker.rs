@@ -106,11 +106,9 @@ impl Worker {
     fn serve(&mut self) -> bool {
         let served = panic::catch_unwind(AssertUnwindSafe(|| {
             while !self.is_over() {
-                if let Err(error) = self.turn() {
-                    return Err(error);
-                }
+                self.turn()?;
             }
-            Ok(())
+            Ok::<(), io::Error>(())
         }));
         match served {
             Ok(Ok(())) => true,

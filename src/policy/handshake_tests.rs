@@ -8,10 +8,13 @@ use super::tls_server::{ProcessSecret, ServerTls};
 use super::tls_spec::{
     CertificateFiles, ClientTlsSpec, ClientVerify, CommonTlsSpec, Problem, ServerTlsSpec, TlsVersion,
 };
-use crate::sys::openssl::{KeptSession, TicketAge};
+use crate::sys::openssl::KeptSession;
+#[cfg(not(feature = "aws-lc"))]
+use crate::sys::openssl::TicketAge;
 use crate::wire::{Parsed, client_hello};
 use openssl::ssl::{Error, ErrorCode, ShutdownState, Ssl, SslStream};
 use std::os::unix::net::UnixStream;
+#[cfg(not(feature = "aws-lc"))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECRET: ProcessSecret = ProcessSecret([7; 32]);
@@ -233,7 +236,8 @@ fn the_servers_order_of_protocols_counts_and_none_in_common_is_fatal() {
     let none = offer(&[]);
     assert!(none.good && none.alpn.is_none(), "{none:?}");
     let foreign = offer(&["x", "h"]);
-    assert!(!foreign.good && foreign.complaint.contains("no application protocol"), "{foreign:?}");
+    let complaint = foreign.complaint.to_lowercase().replace('_', " ");
+    assert!(!foreign.good && complaint.contains("no application protocol"), "{foreign:?}");
 }
 
 #[test]
@@ -497,11 +501,12 @@ fn old_versions_are_refused() {
     let mut old = openssl::ssl::SslContext::builder(openssl::ssl::SslMethod::tls_client()).unwrap();
     old.set_min_proto_version(None).unwrap();
     old.set_max_proto_version(Some(openssl::ssl::SslVersion::TLS1_1)).unwrap();
+    #[cfg(not(feature = "aws-lc"))]
     old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
     let mut ssl = Ssl::new(&old.build()).unwrap();
     ssl.set_connect_state();
     let got = run(server.session(None, 0).unwrap(), ssl);
-    assert!(!got.good && got.complaint.contains("protocol"), "{got:?}");
+    assert!(!got.good && got.complaint.to_lowercase().contains("protocol"), "{got:?}");
 }
 
 /// A stream that takes everything and has nothing to read.

@@ -11,6 +11,7 @@ use super::certificate::{Identity, load_certificates};
 use super::tls_common::{check, context, reason, store, wire_alpn};
 use super::tls_server::show;
 use super::tls_spec::{ClientTlsSpec, Problem};
+use crate::sys::openssl::keep_sessions;
 use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use openssl::x509::verify::X509CheckFlags;
@@ -139,6 +140,7 @@ fn build(spec: &ClientTlsSpec, trust: &Trust, own: Option<&Identity>) -> Result<
     if !spec.common.alpn.is_empty() {
         context.set_alpn_protos(&wire_alpn(&spec.common.alpn))?;
     }
+    keep_sessions(&mut context)?;
     Ok(context.build())
 }
 

@@ -27,7 +27,7 @@ impl Mask {
     }
 
     fn event(self, token: u64) -> EpollEvent {
-        EpollEvent::new(EpollFlags::from_bits_retain(self.0.cast_signed()), token)
+        EpollEvent::new(EpollFlags::from_bits_retain(i32::from_ne_bytes(self.0.to_ne_bytes())), token)
     }
 }
 

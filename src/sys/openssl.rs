@@ -12,6 +12,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
 use openssl::x509::X509Ref;
 use openssl_sys as ffi;
+#[cfg(not(feature = "aws-lc"))]
 use std::ffi::c_void;
 use std::ptr;
 
@@ -112,7 +113,7 @@ impl KeptSession {
     /// The newest session of `ssl`, if it can be resumed at all: with TLS 1.3 not before a ticket has been read,
     /// which comes after the handshake.
     pub fn of(ssl: &SslRef) -> Option<Self> {
-        let session = ssl.session()?;
+        let session = newest(ssl)?;
         let raw = ptr::from_ref(session).cast::<ffi::SSL_SESSION>();
         // SAFETY: the reference is to a live SSL_SESSION, whose address is that of the reference (see
         // `add_chain_certificate`); the call only reads it.
@@ -138,6 +139,52 @@ impl KeptSession {
 impl std::fmt::Debug for KeptSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeptSession(…)") // it holds a secret
+    }
+}
+
+/// Prepares a client's context for [`KeptSession::of`]: AWS-LC shows a session that came with a ticket of TLS 1.3 to a
+/// callback alone, which keeps it with its connection. OpenSSL needs nothing.
+///
+/// # Errors
+/// Out of memory.
+pub fn keep_sessions(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+    #[cfg(feature = "aws-lc")]
+    {
+        use openssl::ssl::SslSessionCacheMode;
+        let slot = ticket_slot()?;
+        context.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
+        context.set_new_session_callback(move |ssl, session| ssl.set_ex_data(slot, session));
+    }
+    let _ = context;
+    Ok(())
+}
+
+/// The newest session of a connection.
+#[cfg(not(feature = "aws-lc"))]
+fn newest(ssl: &SslRef) -> Option<&openssl::ssl::SslSessionRef> {
+    ssl.session()
+}
+
+/// The newest session of a connection.
+#[cfg(feature = "aws-lc")]
+fn newest(ssl: &SslRef) -> Option<&openssl::ssl::SslSessionRef> {
+    match ssl.ex_data(ticket_slot().ok()?) {
+        Some(session) => Some(session),
+        None => ssl.session(),
+    }
+}
+
+/// Where a connection keeps the session its last ticket brought.
+#[cfg(feature = "aws-lc")]
+fn ticket_slot() -> Result<openssl::ex_data::Index<openssl::ssl::Ssl, SslSession>, ErrorStack> {
+    use std::sync::OnceLock;
+    static SLOT: OnceLock<openssl::ex_data::Index<openssl::ssl::Ssl, SslSession>> = OnceLock::new();
+    match SLOT.get() {
+        Some(slot) => Ok(*slot),
+        None => {
+            let slot = openssl::ssl::Ssl::new_ex_index()?;
+            Ok(*SLOT.get_or_init(|| slot))
+        }
     }
 }
 

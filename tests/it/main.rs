@@ -12,16 +12,29 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod churn;
 mod closing;
+mod command_line;
+mod config_errors;
 mod connect;
+mod daemonize;
 mod half_close;
 mod handshake;
 mod harness_sees;
+mod init_script;
+mod limits;
+mod logging;
 mod phases;
+mod program;
 mod programs;
+mod reload;
 mod reset;
 mod resume;
+mod shutdown;
+mod signals;
 mod slow_reader;
 mod small_buffer;
+mod stuck;
+mod syslogd;
 mod transfer;
 mod truncation;
