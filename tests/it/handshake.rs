@@ -3,7 +3,7 @@
 //! afterwards.
 
 use crate::harness::{
-    Backend, End, Limited, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, hello,
+    Backend, End, Limited, Line, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, hello,
     wait_for,
 };
 use openssl::ssl::{HandshakeError, SslVersion};
@@ -222,19 +222,15 @@ fn what_is_not_tls_is_refused_and_said_so() {
         (b"\x16\x03\x01\x00\x10\x01\x00\x00\x0c\x03\x03AAAAAAAAAA", ["bad-hello", "handshake-failed"]),
         (b"\x16\x03\x01\xff\xff\x01\x00\x00\x0c\x03\x03AAAAAAAAAA", ["bad-hello", "not-tls"]),
     ] {
-        let seen = rig.tunnel.log_lines().len();
         let mut client = Peer::plain(rig.address());
+        let me = client.socket().local_addr().unwrap().to_string();
         client.send(bytes);
         let (_, end) = client.receive_all();
         assert!(matches!(end, End::Clean | End::Reset), "{end:?}");
-        let mut reason = String::new();
-        wait_for("a reason in the log", || {
-            let lines = rig.tunnel.log_lines();
-            let found = lines[seen..].iter().find(|line| !line.get("reason").is_empty());
-            reason = found.map(|line| line.get("reason").to_owned()).unwrap_or_default();
-            !reason.is_empty()
-        });
-        assert!(reasons.contains(&reason.as_str()), "{}: {reason}", bytes.escape_ascii());
+        drop(client);
+        let mine = |line: &Line| line.get("client") == me && !line.get("reason").is_empty();
+        let line = rig.tunnel.wait_log("a reason", mine);
+        assert!(reasons.contains(&line.get("reason")), "{}: {}", bytes.escape_ascii(), line.text);
     }
     assert_eq!(rig.backend.accepted(), 0);
 }

@@ -246,7 +246,9 @@ fn servers_that_die_in_the_relay() {
             let gate = Gate::new();
             let keep = gate.clone();
             let rig: Rig<End> = Rig::new(sides, TIMEOUTS, move |mut peer: Peer| {
+                // Both ends know that the relay has begun.
                 peer.send(b"x");
+                peer.receive(1);
                 let kept = death.strike(peer);
                 keep.wait();
                 drop(kept);
@@ -258,7 +260,12 @@ fn servers_that_die_in_the_relay() {
                 Death::Fin => "half-close-timeout",
                 Death::Silence => "idle",
             };
-            let live = || Some(rig.client());
+            let live = || {
+                let mut client = rig.client();
+                client.receive(1);
+                client.send(b"y");
+                Some(client)
+            };
             dies(&format!("{sides:?}, {death:?}"), &rig, live, &[reason]);
             gate.open();
         }

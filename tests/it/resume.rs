@@ -52,8 +52,8 @@ fn sessions_are_resumed_in_every_worker() {
         let again = TlsClient::version(&rig.pki, version).resuming(session);
         // All held open, so that both workers get some.
         let mut peers: Vec<_> = (0..full(200, 24)).map(|_| again.connect(rig.address()).unwrap()).collect();
-        for peer in &mut peers {
-            assert!(peer.tls().ssl().session_reused(), "{version:?}");
+        for (number, peer) in peers.iter_mut().enumerate() {
+            assert!(peer.tls().ssl().session_reused(), "{version:?}, connection {number}");
             assert!(is_served(peer), "{version:?}");
         }
         for mut peer in peers.drain(..) {

@@ -110,10 +110,12 @@ impl TlsClient {
             ssl.param_mut().set_host(&self.name).unwrap();
         }
         if let Some(session) = &self.resume {
+            // A copy: the library marks the object of a TLS 1.3 session as used up after one resumption.
+            let session = SslSession::from_der(&session.to_der().unwrap()).unwrap();
             // SAFETY: the session was made by a client context that verifies against the same authority; the
             // requirement of the call is that session and `ssl` belong to compatible contexts, and both were built
             // by `with`.
-            unsafe { ssl.set_session(session) }.unwrap();
+            unsafe { ssl.set_session(&session) }.unwrap();
         }
         ssl
     }
