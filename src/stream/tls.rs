@@ -442,6 +442,9 @@ fn plain_words(stack: &ErrorStack) -> String {
 }
 
 #[cfg(test)]
+mod stream_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
