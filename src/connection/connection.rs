@@ -108,6 +108,8 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    // The handshake's deadline is over, whatever the first turn moves.
+                    self.armed = false;
                     // Who speaks first has most probably spoken by now.
                     self.ready.client.read = true;
                 }
