@@ -82,6 +82,8 @@ pub struct Moved {
     pub read: usize,
     /// Bytes that were handed to the sink.
     pub written: usize,
+    /// Residue (ciphertext taken in earlier turns) that left the sink's stream.
+    pub flushed: usize,
     pub flags: u8,
 }
 
@@ -253,6 +255,7 @@ impl Channel {
     fn deliver(&mut self, to: &mut Endpoint, lent: &mut Buffers, moved: &mut Moved) {
         if to.stream.residue() > 0 {
             let put = to.flush();
+            moved.flushed += put.bytes;
             self.note_sink(put.then, moved);
         }
         if self.pipe.is_some() {

@@ -190,7 +190,8 @@ impl Connection {
             return Verdict::Again;
         }
         let ended = Moved::SHUT_IN | Moved::SHUT_OUT | Moved::ERR_IN | Moved::ERR_OUT;
-        let progress = |moved: Moved| moved.read + moved.written > 0 || moved.flags & ended != 0;
+        let progress =
+            |moved: Moved| moved.read + moved.written + moved.flushed > 0 || moved.flags & ended != 0;
         if !progress(turn.up) && !progress(turn.down) && mem::replace(&mut self.armed, true) {
             return Verdict::Hold;
         }
