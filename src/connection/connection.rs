@@ -173,7 +173,14 @@ impl Connection {
             {
                 Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done))
             }
-            _ => self.patience(turn),
+            _ => {
+                for side in [Side::Client, Side::Server] {
+                    if let Some(end) = pair.endpoint_mut(side) {
+                        end.send_owed_fin();
+                    }
+                }
+                self.patience(turn)
+            }
         }
     }
 
