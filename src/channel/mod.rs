@@ -324,7 +324,10 @@ impl Channel {
         };
         let limit = pipe.size();
         let mut then = match pipe.fill(socket, limit) {
-            Ok(0) => Source::Shut,
+            Ok(0) => {
+                lent.pipes.give(pipe);
+                Source::Shut
+            }
             Ok(bytes) => {
                 moved.read += bytes;
                 self.pipe = Some((pipe, bytes));
@@ -337,7 +340,10 @@ impl Channel {
                 lent.pipes.give(pipe);
                 return false;
             }
-            Err(error) => crate::stream::raw::source_after(error),
+            Err(error) => {
+                lent.pipes.give(pipe);
+                crate::stream::raw::source_after(error)
+            }
         };
         from.note_source(&mut then);
         self.note_source(then, moved);
