@@ -82,6 +82,8 @@ pub struct Moved {
     pub read: usize,
     /// Bytes that were handed to the sink.
     pub written: usize,
+    /// Residue (ciphertext taken in earlier turns) that left the sink's stream.
+    pub flushed: usize,
     pub flags: u8,
 }
 
@@ -260,6 +262,7 @@ impl Channel {
     fn deliver(&mut self, to: &mut Endpoint, lent: &mut Buffers, moved: &mut Moved) {
         if to.stream.residue() > 0 {
             let put = to.flush();
+            moved.flushed += put.bytes;
             self.note_sink(put.then, moved);
         }
         if let Some(filled) = self.pipe.take() {
@@ -329,7 +332,10 @@ impl Channel {
         };
         let limit = pipe.size();
         let mut then = match pipe.fill(socket, limit) {
-            Ok(0) => Source::Shut,
+            Ok(0) => {
+                lent.pipes.give(pipe);
+                Source::Shut
+            }
             Ok(bytes) => {
                 moved.read += bytes;
                 self.empty_pipe(pipe, bytes, to, lent, moved);
@@ -341,7 +347,10 @@ impl Channel {
                 lent.pipes.give(pipe);
                 return false;
             }
-            Err(error) => crate::stream::raw::source_after(error),
+            Err(error) => {
+                lent.pipes.give(pipe);
+                crate::stream::raw::source_after(error)
+            }
         };
         from.note_source(&mut then);
         self.note_source(then, moved);

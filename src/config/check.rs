@@ -75,7 +75,7 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
         for item in items {
             let Some(fields) = item.fields(&raw::SERVICE, report) else { continue };
             let name = check_name(fields, &mut names, report);
-            services.extend(check_service(fields, name, &document.directory, report));
+            services.push(check_service(fields, name, &document.directory, report));
         }
     }
     if let (false, Some(main)) = (seen, documents.first()) {
@@ -229,7 +229,7 @@ fn check_service(
     name: Option<At<&str>>,
     directory: &Path,
     report: &mut Report,
-) -> Option<ServiceSettings> {
+) -> ServiceSettings {
     let called = name.map_or_else(|| "a service".to_owned(), |name| format!("service {:?}", name.value));
     let mode_node = fields.get("mode");
     let modes: Vec<_> = MODES.iter().map(|mode| (mode.name, *mode)).collect();
@@ -275,17 +275,18 @@ fn check_service(
     if let Some(tls) = &mut accept_tls {
         tls.spec.tolerate_truncation = truncation == Truncation::Close;
     }
-    Some(ServiceSettings {
-        name: name?.value.to_owned(),
-        mode: mode?,
-        accept: accept?.addresses,
+    // What is missing has been reported; the rest is still loaded, so that one run tells all.
+    ServiceSettings {
+        name: name.map_or("", |name| name.value).to_owned(),
+        mode: mode.unwrap_or(MODES[0]),
+        accept: accept.map_or_else(Vec::new, |side| side.addresses),
         accept_tls,
         connect,
         connect_tls,
         timeouts,
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
         truncation,
-    })
+    }
 }
 
 /// One side of a service: where, and with which `tls`.

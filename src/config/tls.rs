@@ -216,7 +216,8 @@ fn check_common(fields: Fields<'_>, report: &mut Report) -> CommonTlsSpec {
     }
     CommonTlsSpec {
         min_version: min.map(|min| min.value),
-        max_version: max.map(|max| max.value),
+        // One below the floor was reported; nobody else need stumble over it.
+        max_version: max.map(|max| max.value).filter(|max| min.is_none_or(|min| min.value <= *max)),
         ciphers: ciphers.map(|text| text.value.to_owned()),
         ciphersuites: ciphersuites.map(|text| text.value.to_owned()),
         groups: words("groups", report).map(|text| text.value.to_owned()),

@@ -108,6 +108,8 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    // The handshake's deadline is over, whatever the first turn moves.
+                    self.armed = false;
                     // Who speaks first has most probably spoken by now.
                     self.ready.client.read = true;
                 }
@@ -171,7 +173,14 @@ impl Connection {
             {
                 Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done))
             }
-            _ => self.patience(turn),
+            _ => {
+                for side in [Side::Client, Side::Server] {
+                    if let Some(end) = pair.endpoint_mut(side) {
+                        end.send_owed_fin();
+                    }
+                }
+                self.patience(turn)
+            }
         }
     }
 
@@ -188,7 +197,8 @@ impl Connection {
             return Verdict::Again;
         }
         let ended = Moved::SHUT_IN | Moved::SHUT_OUT | Moved::ERR_IN | Moved::ERR_OUT;
-        let progress = |moved: Moved| moved.read + moved.written > 0 || moved.flags & ended != 0;
+        let progress =
+            |moved: Moved| moved.read + moved.written + moved.flushed > 0 || moved.flags & ended != 0;
         if !progress(turn.up) && !progress(turn.down) && mem::replace(&mut self.armed, true) {
             return Verdict::Hold;
         }

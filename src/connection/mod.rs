@@ -12,3 +12,5 @@ mod last_words;
 pub mod pair;
 pub mod plan;
 pub mod relay;
+#[cfg(test)]
+mod tests;

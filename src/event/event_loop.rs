@@ -98,11 +98,10 @@ impl<H: Handler> Loop<H> {
         })
     }
 
-    /// Watches a descriptor of the loop's owner; `tag` is below 32. `exclusive`: one of several loops is woken.
-    pub fn watch(&self, fd: impl AsFd, tag: u8, exclusive: bool) -> io::Result<()> {
+    /// Watches a descriptor of the loop's owner; `tag` is below 32.
+    pub fn watch(&self, fd: impl AsFd, tag: u8) -> io::Result<()> {
         debug_assert!(tag < 32);
-        let mask = if exclusive { Mask::READ.with(Mask::EXCLUSIVE) } else { Mask::READ };
-        self.epoll.add(fd, Key { index: OWNERS_INDEX, generation: u32::from(tag) }.to_bits(), mask)
+        self.epoll.add(fd, Key { index: OWNERS_INDEX, generation: u32::from(tag) }.to_bits(), Mask::READ)
     }
 
     /// Watches it no more.

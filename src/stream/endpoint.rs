@@ -9,6 +9,7 @@ use crate::error::Break;
 use crate::event::{Interest, Watched};
 use crate::sys::socket::Socket;
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 
 /// A write that was blocked after fewer bytes than this, with more to go, marks a sink that takes a few bytes at a
@@ -55,6 +56,8 @@ pub struct Endpoint {
     /// The last write was blocked; more goes when epoll or the backoff timer says so.
     blocked: bool,
     choked: bool,
+    /// FIN was left to the close that follows.
+    owes_fin: bool,
     /// Reading failed: nothing more comes from here.
     read_broken: bool,
     /// Writing failed: nothing more goes there. What had arrived before may still be read.
@@ -73,6 +76,7 @@ impl Endpoint {
             done,
             blocked: false,
             choked: false,
+            owes_fin: false,
             read_broken: false,
             write_broken: false,
             reset: false,
@@ -185,12 +189,20 @@ impl Endpoint {
             self.flush();
         }
         if self.stream.residue() == 0 && !self.write_broken && !self.done.has(Ops::CTRL_WRITE) {
-            // Where both directions have ended the close that follows sends FIN, and one call is spared.
+            // Where both directions have ended a close most probably follows, which sends FIN: one call is spared.
+            self.owes_fin = true;
             if !self.read_ended() {
-                let told = self.stream.socket().map(Socket::shutdown_write);
-                self.write_broken |= matches!(told, Some(Err(_)));
+                self.send_owed_fin();
             }
             self.done.add(Ops::CTRL_WRITE);
+        }
+    }
+
+    /// Sends the FIN that was left to a close which does not follow yet: what this end said may still be on its way.
+    pub fn send_owed_fin(&mut self) {
+        if mem::take(&mut self.owes_fin) {
+            let told = self.stream.socket().map(Socket::shutdown_write);
+            self.write_broken |= matches!(told, Some(Err(_)));
         }
     }
 }

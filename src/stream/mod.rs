@@ -176,3 +176,5 @@ impl Stream {
 
 #[cfg(test)]
 pub mod script;
+#[cfg(test)]
+pub(crate) mod testing;

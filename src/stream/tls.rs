@@ -436,6 +436,9 @@ fn plain_words(stack: &ErrorStack) -> String {
 }
 
 #[cfg(test)]
+mod stream_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
