@@ -4,7 +4,6 @@
 
 use crate::harness::{
     Backend, End, Limited, Line, Listening, Options, Peer, Pki, Rig, Sides, TlsClient, Tunnel, full, hello,
-    wait_for,
 };
 use openssl::ssl::{HandshakeError, SslVersion};
 
