@@ -7,7 +7,7 @@ use crate::harness::{Gate, Peer, Rig, Sides, full};
 const BUFFER: u64 = 64;
 /// What a connection may hold beside it, in KiB: two TLS sessions, one incomplete record, a share of the scratch buffers,
 /// allocator slack.
-const SLACK: u64 = 64;
+const SLACK: u64 = 96;
 
 fn flood(mut peer: Peer) {
     let block = vec![7; 65_536];
