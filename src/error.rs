@@ -32,6 +32,19 @@ pub enum Break {
     Tls(Box<str>),
 }
 
+impl Break {
+    /// The same once more: both directions learn of it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Reset(error) => Self::Reset(error.kind().into()),
+            Self::Truncated => Self::Truncated,
+            Self::Gone => Self::Gone,
+            Self::Tls(text) => Self::Tls(text.clone()),
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Reason {

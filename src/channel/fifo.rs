@@ -21,6 +21,9 @@ pub struct Pool {
 /// Pieces of storage a pool keeps; more are given back to the system.
 const SPARE: usize = 16;
 
+/// Larger pieces are not kept.
+const LARGEST_SPARE: usize = 1 << 20;
+
 impl Pool {
     fn take(&mut self, size: usize) -> Box<[u8]> {
         let fits = self.spare.iter().position(|storage| storage.len() == size);
@@ -29,7 +32,7 @@ impl Pool {
     }
 
     fn give(&mut self, storage: Box<[u8]>) {
-        if self.spare.len() < SPARE {
+        if self.spare.len() < SPARE && storage.len() <= LARGEST_SPARE {
             self.spare.push(storage);
         }
     }

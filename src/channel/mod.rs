@@ -168,8 +168,10 @@ impl Channel {
     }
 
     /// Whether the source should be read: there is room, and the sink is not so far behind that it would only pile up.
-    pub fn wants_input(&self, to: &Endpoint) -> bool {
+    pub fn wants_input(&self, from: &Endpoint, to: &Endpoint) -> bool {
         matches!(self.flow, Flow::Open)
+            // Reading may make us answer (key updates, alerts): a peer that does not read that is not read either.
+            && from.stream.residue() <= SCRATCH
             && self.pipe.is_none()
             && self.fifo.len() <= self.fifo.capacity() / 2
             && to.stream.residue() == 0
@@ -188,6 +190,13 @@ impl Channel {
                 self.flow = other;
                 None
             }
+        }
+    }
+
+    /// The sink is known to be gone, though nobody has written to it.
+    pub fn lose_sink(&mut self, how: Break) {
+        if !matches!(self.flow, Flow::Shut) {
+            self.die(how);
         }
     }
 
@@ -211,7 +220,7 @@ impl Channel {
         // A sink that was behind and has caught up: the source most probably has more, and asking it costs less than
         // telling epoll twice.
         let caught_up = waited && !to.blocked();
-        if self.wants_input(to) && (ready.source || caught_up || from.stream.holds_input()) {
+        if self.wants_input(from, to) && (ready.source || caught_up || from.stream.holds_input()) {
             self.fetch(from, to, lent, &mut moved);
         }
         self.pass_end(to, lent, &mut moved);
@@ -273,7 +282,7 @@ impl Channel {
             let put = to.write(self.fifo.readable(), &mut lent.scratch);
             self.fifo.consume(put.bytes, &mut lent.fifos);
             moved.written += put.bytes;
-            let stop = !matches!(put.then, Sink::Room);
+            let stop = put.bytes == 0 || !matches!(put.then, Sink::Room);
             self.note_sink(put.then, moved);
             if stop {
                 break;
@@ -417,7 +426,7 @@ impl Channel {
     fn note_sink(&mut self, then: Sink, moved: &mut Moved) {
         match then {
             Sink::Room => {}
-            Sink::Full => moved.flags |= Moved::FULL_OUT,
+            Sink::Full | Sink::NeedsInput => moved.flags |= Moved::FULL_OUT,
             Sink::Broken(how) => {
                 moved.flags |= Moved::ERR_OUT;
                 self.die(how);

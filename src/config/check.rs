@@ -241,7 +241,7 @@ fn check_service(
     }
     let accept = accept.and_then(|node| check_side(node, Purpose::Accept, directory, report));
     let accept_tls = accept.as_ref().and_then(|side| side.tls);
-    let mut accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
+    let accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
 
     let connect = fields.get("connect");
     match (connect, mode) {
@@ -271,10 +271,6 @@ fn check_service(
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
     let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
-    let truncation = truncation.unwrap_or_default();
-    if let Some(tls) = &mut accept_tls {
-        tls.spec.tolerate_truncation = truncation == Truncation::Close;
-    }
     // What is missing has been reported; the rest is still loaded, so that one run tells all.
     ServiceSettings {
         name: name.map_or("", |name| name.value).to_owned(),
@@ -285,7 +281,7 @@ fn check_service(
         connect_tls,
         timeouts,
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
-        truncation,
+        truncation: truncation.unwrap_or_default(),
     }
 }
 

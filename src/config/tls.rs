@@ -60,13 +60,7 @@ pub(super) fn check_accept(
         finding.help("add client_ca = \"clients.pem\", or leave out `verify`");
     }
     let implied = if client_ca.is_some() { ClientVerify::Required } else { ClientVerify::None };
-    let spec = ServerTlsSpec {
-        certificates,
-        common,
-        client_ca,
-        verify: verify.unwrap_or(implied),
-        tolerate_truncation: false,
-    };
+    let spec = ServerTlsSpec { certificates, common, client_ca, verify: verify.unwrap_or(implied) };
     (!spec.certificates.is_empty()).then_some(Tls { spec, places })
 }
 

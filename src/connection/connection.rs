@@ -11,18 +11,22 @@ use super::pair::Pair;
 use super::plan::Plan;
 use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
-use crate::error::{Reason, Side};
+use crate::error::{Break, Reason, Side};
 use crate::event::{Fault, Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::handshake::{Cursor, Progress};
 use crate::policy::service::Timeouts;
 use crate::stats::Counter;
 use crate::stream::Source;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often an ending connection looks whether the peer has acknowledged its last bytes.
+/// When an ending connection looks again whether the peer has acknowledged its last bytes; doubles up to
+/// [`LONGEST_LOOK`].
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// One client and its server.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Connection {
     armed: bool,
     /// The client was heard out: nothing of ours can be eaten by a reset.
     heard_out: bool,
+    /// That it failed was told when it did.
+    pub(super) told: bool,
     _guard: Guard,
 }
 
@@ -51,6 +57,7 @@ enum Phase {
         reason: Reason,
         sink: Side,
         until: Instant,
+        pause: Duration,
     },
 }
 
@@ -71,6 +78,7 @@ impl Connection {
             ready: BothReady::default(),
             armed: false,
             heard_out: false,
+            told: false,
             _guard: guard,
         }
     }
@@ -149,6 +157,16 @@ impl Connection {
         }
     }
 
+    /// The kernel says that `side` failed. While it is being read, reading tells how; after its end nobody would.
+    fn note_failure(&mut self, side: Side) {
+        let ended = self.pair.endpoint(side).is_some_and(|end| end.read_ended() && !end.write_ended());
+        if ended {
+            let how = Break::Reset(io::ErrorKind::ConnectionReset.into());
+            let channel = if side == Side::Client { &mut self.pair.down } else { &mut self.pair.up };
+            channel.lose_sink(how);
+        }
+    }
+
     fn relay(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let ready = mem::take(&mut self.ready);
         let turn = self.plan.relay.pump(&mut self.pair, ready, ctx);
@@ -158,7 +176,9 @@ impl Connection {
             let channel = pair.channel_from(side);
             let empty = channel.held() == 0 && sink.is_none_or(|sink| channel.is_empty(sink));
             if matches!(channel.flow(), Flow::Breaking(_)) && empty {
-                return self.abort(side, ctx);
+                let channel = if side == Side::Client { &mut pair.up } else { &mut pair.down };
+                let reason = channel.take_reason().unwrap_or(Reason::Done);
+                return self.abort(reason, side.other(), ctx);
             }
         }
         match (pair.up.flow(), pair.down.flow()) {
@@ -168,10 +188,11 @@ impl Connection {
                 let reason = pair.up.take_reason().unwrap_or(Reason::Done);
                 self.hear_out(reason, ctx)
             }
-            (_, Flow::Dead(_))
-                if !matches!(pair.up.flow(), Flow::Open | Flow::Draining | Flow::Breaking(_)) =>
-            {
-                Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done))
+            // Nobody takes what the server says, and there is nothing left for it: it must learn that, but not before
+            // what it was sent has arrived.
+            (Flow::Shut | Flow::Dead(_), Flow::Dead(_)) => {
+                let reason = pair.down.take_reason().unwrap_or(Reason::Done);
+                self.abort(reason, Side::Server, ctx)
             }
             _ => {
                 for side in [Side::Client, Side::Server] {
@@ -188,30 +209,29 @@ impl Connection {
     fn patience(&mut self, turn: Turn) -> Verdict<Reason> {
         let pair = &self.pair;
         let has_more = |side: Side| {
-            let (Some(from), Some(to)) = (pair.endpoint(side), pair.endpoint(side.other())) else {
-                return false;
-            };
-            from.stream.holds_input() && pair.channel_from(side).wants_input(to)
+            let input = pair.endpoint(side).is_some_and(|end| end.stream.holds_input());
+            input && wants_input(pair, side)
         };
-        if has_more(Side::Client) || has_more(Side::Server) {
-            return Verdict::Again;
-        }
+        let again = has_more(Side::Client) || has_more(Side::Server);
         let ended = Moved::SHUT_IN | Moved::SHUT_OUT | Moved::ERR_IN | Moved::ERR_OUT;
         let progress =
             |moved: Moved| moved.read + moved.written + moved.flushed > 0 || moved.flags & ended != 0;
-        if !progress(turn.up) && !progress(turn.down) && mem::replace(&mut self.armed, true) {
+        let idle = !progress(turn.up) && !progress(turn.down);
+        if idle && mem::replace(&mut self.armed, true) && !again {
             return Verdict::Hold;
         }
         let timeouts = &self.plan.service.timeouts;
-        Verdict::Keep(match (pair.up.flow(), pair.down.flow()) {
+        let patience = match (pair.up.flow(), pair.down.flow()) {
             (Flow::Open, Flow::Open) => timeouts.idle,
             (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => timeouts.linger,
             _ => timeouts.half_close,
-        })
+        };
+        if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
     }
 
     /// A handshake failed.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+        super::last_words::tell_failure(self, &reason, ctx);
         match reason {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
@@ -234,7 +254,8 @@ impl Connection {
     fn linger(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let client = &mut self.pair.client;
         client.advance_close(&mut ctx.buffers.scratch);
-        let over = client.read_ended() || client.write_ended() && discard(client, ctx) || client.is_dead();
+        let gone = client.read_ended() || client.write_broken();
+        let over = gone || client.write_ended() && discard(client, ctx);
         if over {
             self.heard_out = true;
             return Verdict::Close(self.take_reason());
@@ -242,24 +263,25 @@ impl Connection {
         Verdict::Hold
     }
 
-    /// What `from` sent broke off, and all of it has been handed on: the other side must learn that it is not complete.
-    fn abort(&mut self, from: Side, ctx: &Ctx) -> Verdict<Reason> {
-        let channel = if from == Side::Client { &mut self.pair.up } else { &mut self.pair.down };
-        let reason = channel.take_reason().unwrap_or(Reason::Done);
+    /// A stream broke, and all that had come of it was handed on: `sink` must learn that it is not complete.
+    fn abort(&mut self, reason: Reason, sink: Side, ctx: &Ctx) -> Verdict<Reason> {
         let until = ctx.now + self.timeouts().linger;
-        self.phase = Phase::Abort { reason, sink: from.other(), until };
+        self.phase = Phase::Abort { reason, sink, until, pause: LOOK_AGAIN };
         self.await_acknowledgement(ctx)
     }
 
     /// A reset would eat what the peer's kernel has not acknowledged.
     fn await_acknowledgement(&mut self, ctx: &Ctx) -> Verdict<Reason> {
-        let Phase::Abort { sink, until, .. } = &self.phase else { return Verdict::Hold };
-        let socket = self.pair.endpoint(*sink).and_then(|end| end.stream.socket());
+        let Phase::Abort { sink, until, pause, .. } = &mut self.phase else { return Verdict::Hold };
+        let sink = self.pair.endpoint(*sink).filter(|end| !end.write_broken());
+        let socket = sink.and_then(|end| end.stream.socket());
         let arrived = socket.is_none_or(|socket| socket.unacknowledged() == 0);
         if arrived || ctx.now >= *until {
             return Verdict::Close(self.take_reason());
         }
-        Verdict::Keep(LOOK_AGAIN)
+        let wait = *pause;
+        *pause = (wait * 2).min(LONGEST_LOOK);
+        Verdict::Keep(wait.min(*until - ctx.now))
     }
 
     fn take_reason(&mut self) -> Reason {
@@ -267,6 +289,16 @@ impl Connection {
             Phase::Linger(reason) | Phase::Abort { reason, .. } => reason,
             Phase::Handshake(_) | Phase::Relay => Reason::Done,
         }
+    }
+}
+
+/// Whether `side` should be read. A relay that answers by itself reads when its answer to what it read before has left.
+fn wants_input(pair: &Pair, side: Side) -> bool {
+    let channel = pair.channel_from(side);
+    match (pair.endpoint(side), pair.endpoint(side.other())) {
+        (Some(from), Some(to)) => channel.wants_input(from, to),
+        (Some(from), None) => matches!(channel.flow(), Flow::Open) && pair.down.is_empty(from),
+        (None, _) => false,
     }
 }
 
@@ -297,12 +329,7 @@ impl Handler for Box<Connection> {
             },
             Phase::Relay => {
                 let output = self.pair.channel_from(side.other()).held() > 0;
-                let input = self.pair.channel_from(side);
-                let wants = match self.pair.endpoint(side.other()) {
-                    Some(sink) => input.wants_input(sink),
-                    None => matches!(input.flow(), Flow::Open) && !output,
-                };
-                end.interest(wants, output)
+                end.interest(wants_input(&self.pair, side), output)
             }
             Phase::Linger(_) if side == Side::Client => end.interest(end.write_ended(), false),
             Phase::Linger(_) | Phase::Abort { .. } => Interest::default(),
@@ -322,6 +349,9 @@ impl Handler for Box<Connection> {
         match side {
             Side::Client => self.ready.client = ready,
             Side::Server => self.ready.server = ready,
+        }
+        if ready.failed && matches!(self.phase, Phase::Relay) {
+            self.note_failure(side);
         }
         if ready.write && !matches!(self.phase, Phase::Relay) {
             if let Some(end) = self.pair.endpoint_mut(side) {

@@ -13,6 +13,8 @@ const TICKETS: usize = 4096;
 /// Which sessions a connection to a server may resume: the policy they were agreed under, the server, the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TicketKey {
+    /// The service, by the address of its counters, which outlive every reload.
+    pub owner: usize,
     /// `ClientTls::id`: another after each reload, so nothing is resumed across a change of trust.
     pub policy: u64,
     pub server: u32,
@@ -51,8 +53,12 @@ impl Ctx {
     }
 
     pub fn keep_ticket(&mut self, key: TicketKey, ticket: Ticket) {
-        if self.tickets.len() >= TICKETS {
-            self.tickets.clear();
+        if !self.tickets.contains_key(&key) {
+            // What was agreed before a reload can never be resumed, but would keep the old trust in memory.
+            self.tickets.retain(|old, _| old.owner != key.owner || old.policy == key.policy);
+            if self.tickets.len() >= TICKETS {
+                self.tickets.clear();
+            }
         }
         self.tickets.insert(key, ticket);
     }

@@ -15,9 +15,7 @@ use std::time::Duration;
 /// Tells of a connection that ended for `reason`.
 pub(super) fn say(connection: &mut Connection, reason: &Reason, ctx: &mut Ctx) {
     count(connection, reason, ctx);
-    if let Some(event) = reason.failure() {
-        tell_failure(connection, event, reason, ctx);
-    }
+    tell_failure(connection, reason, ctx);
     tell_end(connection, reason, ctx);
     keep_session(connection, ctx);
 }
@@ -50,7 +48,12 @@ fn count(connection: &Connection, reason: &Reason, ctx: &Ctx) {
     stats.add(worker, Counter::BytesToClients, connection.pair.down.written());
 }
 
-fn tell_failure(connection: &Connection, event: &'static str, reason: &Reason, ctx: &Ctx) {
+/// Tells, once, of a failure that deserves a line of its own, while it is known what the connection was doing.
+pub(super) fn tell_failure(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
+    let Some(event) = reason.failure() else { return };
+    if std::mem::replace(&mut connection.told, true) {
+        return;
+    }
     let service = &*connection.plan.service.name;
     let mut line = ctx
         .log
@@ -85,12 +88,13 @@ fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
     }
     if let Some(tls) = connection.pair.client.stream.as_tls() {
         if let Some(alpn) = tls.alpn() {
-            line = line.field("alpn", alpn.escape_ascii());
+            line = line.bytes("alpn", alpn);
         }
-        line = line
-            .field("tls", tls.version())
-            .field("cipher", cipher(tls))
-            .field("resumed", yes(tls.resumed()));
+        // None while the handshake has not agreed on anything.
+        if let Some(cipher) = tls.cipher() {
+            line = line.field("tls", tls.version()).field("cipher", cipher);
+            line = line.field("resumed", yes(tls.resumed()));
+        }
     }
     if let Some(tls) = connection.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
         line = line.field("server_tls", tls.version()).field("server_resumed", yes(tls.resumed()));
@@ -117,10 +121,6 @@ fn keep_session(connection: &mut Connection, ctx: &mut Ctx) {
     if let Some(ticket) = ticket {
         ctx.keep_ticket(key, ticket);
     }
-}
-
-fn cipher(tls: &TlsStream) -> &'static str {
-    tls.cipher().unwrap_or("none")
 }
 
 fn yes(value: bool) -> &'static str {

@@ -5,6 +5,7 @@ use super::context::Ctx;
 use super::pair::Pair;
 use crate::channel::{Ends, Moved};
 use crate::event::Ready;
+use crate::stream::endpoint::Endpoint;
 
 /// What a connection does once its steps are done.
 pub trait Relay: std::fmt::Debug + Send + Sync {
@@ -34,9 +35,9 @@ impl Relay for Duplex {
     fn pump(&self, pair: &mut Pair, ready: BothReady, ctx: &mut Ctx) -> Turn {
         let Pair { client, server: Some(server), up, down, .. } = pair else { return Turn::default() };
         let lent = &mut ctx.buffers;
-        let upwards = Ends { source: has_input(ready.client), sink: has_room(ready.server) };
+        let upwards = Ends { source: has_input(ready.client), sink: has_room(ready.server, server) };
         let up = up.pump(client, server, upwards, lent);
-        let downwards = Ends { source: has_input(ready.server), sink: has_room(ready.client) };
+        let downwards = Ends { source: has_input(ready.server), sink: has_room(ready.client, client) };
         let down = down.pump(server, client, downwards, lent);
         Turn { up, down }
     }
@@ -47,6 +48,7 @@ fn has_input(ready: Ready) -> bool {
     ready.read || ready.failed
 }
 
-fn has_room(ready: Ready) -> bool {
-    ready.write || ready.failed
+/// A TLS library that wants to read before it writes has room once there is something to read.
+fn has_room(ready: Ready, sink: &Endpoint) -> bool {
+    ready.write || ready.failed || ready.read && sink.is_starved()
 }

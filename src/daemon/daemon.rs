@@ -224,6 +224,9 @@ impl Tunnel {
 
     fn close_listeners(&mut self) {
         for key in self.listeners.keys() {
+            if let Some(listener) = self.listeners.get_mut(key) {
+                listener.accept_rest(&self.ctx);
+            }
             self.listeners.close(key, Reason::Stopped, &mut self.ctx);
         }
     }

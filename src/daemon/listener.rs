@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Connections accepted from one listener before the others have their turn.
 const BATCH: usize = 64;
 
+/// Batches taken from a listener that is about to be closed: more than a backlog holds.
+const LAST_BATCHES: usize = 128;
+
 /// When to try again after the system had nothing to give. Short against a second, long against a spin.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -80,13 +83,24 @@ impl Listener {
     }
 
     /// New connections follow another plan from now on; live ones keep theirs.
-    pub fn replace_plan(&mut self, plan: Arc<Plan>) -> io::Result<()> {
-        socket::defer_accept(&self.listening, plan.client_speaks_first())?;
+    pub fn replace_plan(&mut self, plan: Arc<Plan>) {
+        // Should the system refuse, clients are handed over a little early or late: nothing depends on it.
+        let _economy = socket::defer_accept(&self.listening, plan.client_speaks_first());
         self.plan = plan;
-        Ok(())
     }
 
-    fn accept_batch(&mut self, ctx: &AcceptCtx) -> Verdict<Reason> {
+    /// Before closing: takes over who has connected already and would be reset, as far as there is room.
+    pub fn accept_rest(&mut self, ctx: &AcceptCtx) {
+        for _ in 0..LAST_BATCHES {
+            if self.pause.is_some() || self.accept_batch(ctx) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Accepts until nobody waits, there is no room or others have their turn; says how many were accepted.
+    fn accept_batch(&mut self, ctx: &AcceptCtx) -> usize {
+        let mut accepted = 0;
         for _ in 0..BATCH {
             if ctx.queue.is_full() {
                 self.pause = Some(Pause::Queue);
@@ -99,6 +113,7 @@ impl Listener {
             match self.listening.accept() {
                 Ok((socket, client)) => {
                     self.tell_resumed(ctx);
+                    accepted += 1;
                     let (plan, at) = (Arc::clone(&self.plan), ctx.now);
                     // Only main pushes, so there is still the room it has just seen.
                     let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, at });
@@ -106,22 +121,25 @@ impl Listener {
                 Err(error) => match socket::accept_error(&error) {
                     AcceptError::Empty => break,
                     AcceptError::Client => {}
-                    AcceptError::System => return self.pause_for_want(&error, ctx),
+                    AcceptError::System => {
+                        self.pause = Some(Pause::System);
+                        self.tell_pause(&error.to_string(), ctx);
+                        break;
+                    }
                 },
             }
         }
-        Verdict::Hold
+        accepted
+    }
+
+    /// After a batch: a pause for want of descriptors ends by itself, the others are ended by a poke.
+    fn wait(&self) -> Verdict<Reason> {
+        if self.pause == Some(Pause::System) { Verdict::Keep(RETRY) } else { Verdict::Hold }
     }
 
     fn pause_for_limit(&mut self, ctx: &AcceptCtx) {
         self.pause = Some(Pause::Limit);
         self.tell_pause("max_connections", ctx);
-    }
-
-    fn pause_for_want(&mut self, error: &io::Error, ctx: &AcceptCtx) -> Verdict<Reason> {
-        self.pause = Some(Pause::System);
-        self.tell_pause(&error.to_string(), ctx);
-        Verdict::Keep(RETRY)
     }
 
     /// One line per pause, however often it is tried again.
@@ -167,20 +185,19 @@ impl Handler for Listener {
 
     /// Poked (nothing ready) when there may be room again.
     fn ready(&mut self, _: Leg, ready: Ready, ctx: &mut AcceptCtx) -> Verdict<Reason> {
-        if ready.read || ready.failed {
-            return self.accept_batch(ctx);
-        }
-        if matches!(self.pause, Some(Pause::Limit | Pause::Queue)) {
+        let room = matches!(self.pause, Some(Pause::Limit | Pause::Queue));
+        if ready.read || ready.failed || room {
             self.pause = None;
-            self.accept_batch(ctx)
-        } else {
-            Verdict::Hold
+            self.accept_batch(ctx);
+            return self.wait();
         }
+        Verdict::Hold
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut AcceptCtx) -> Verdict<Reason> {
         self.pause = None;
-        self.accept_batch(ctx)
+        self.accept_batch(ctx);
+        self.wait()
     }
 
     fn closed(self, _: Reason, ctx: &mut AcceptCtx) {

@@ -159,8 +159,9 @@ impl Tunnel {
             let Some(listener) = self.listeners.get_mut(key) else { continue };
             let bind = binds.iter().find(|bind| bind.address == *listener.asked());
             match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan))) {
-                Some(_deferring_is_but_an_economy) => kept += 1,
+                Some(()) => kept += 1,
                 None => {
+                    listener.accept_rest(&self.ctx);
                     self.listeners.close(key, Reason::Stopped, &mut self.ctx);
                     dropped += 1;
                 }

@@ -261,9 +261,9 @@ impl<H: Handler> Loop<H> {
             Verdict::Close(reason) => return Err(reason),
             Verdict::Keep(silence) => Some(silence),
             Verdict::Hold => None,
-            Verdict::Again => {
+            Verdict::Again(silence) => {
                 self.queue_again(key, leg);
-                None
+                Some(silence)
             }
         };
         let mut touched = mem::take(&mut self.touched);
@@ -368,6 +368,9 @@ impl Socket {
 
 fn mask_of(interest: Interest) -> Mask {
     let mut mask = Mask::NONE;
+    if interest.failure {
+        mask = mask.with(Mask::FAILURE);
+    }
     if interest.read {
         mask = mask.with(Mask::READ);
     }

@@ -35,6 +35,8 @@ pub struct Interest {
     pub write: bool,
     /// The last write was blocked after a few bytes only: writing goes by the backoff timer, not by EPOLLOUT.
     pub choked: bool,
+    /// Nothing is to be read any more, but that the peer breaks off is to be told.
+    pub failure: bool,
 }
 
 /// What happened to a leg.
@@ -53,8 +55,8 @@ pub enum Verdict<R> {
     Keep(Duration),
     /// Wait for events; the deadline stays as it was armed.
     Hold,
-    /// Bytes are left in user space: run me next turn, epoll cannot know. The deadline stays as it was armed.
-    Again,
+    /// Bytes are left in user space: run me next turn, epoll cannot know. As to silence, as `Keep`.
+    Again(Duration),
     /// Over.
     Close(R),
 }

@@ -7,6 +7,7 @@ use crate::connection::pair::Pair;
 use crate::error::{Break, Reason, Side};
 use crate::policy::service::Service;
 use crate::stream::tls::{Handshake, Session};
+use std::sync::Arc;
 
 pub const STEP: Step = Step { name: "the TLS handshake with the server", run, expired };
 
@@ -46,7 +47,8 @@ pub fn ticket_key(pair: &Pair, service: &Service) -> Option<TicketKey> {
     let route = service.routes.get(pair.facts.route)?;
     let policy = route.connect_tls.as_ref()?.id();
     let name = pair.chosen(service)?.tls_name.clone();
-    Some(TicketKey { policy, server: pair.facts.server, name })
+    let owner = Arc::as_ptr(&service.stats).addr();
+    Some(TicketKey { owner, policy, server: pair.facts.server, name })
 }
 
 fn failed(how: Break) -> Reason {

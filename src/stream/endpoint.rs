@@ -56,6 +56,8 @@ pub struct Endpoint {
     /// The last write was blocked; more goes when epoll or the backoff timer says so.
     blocked: bool,
     choked: bool,
+    /// The last write waits for something from the peer.
+    starved: bool,
     /// FIN was left to the close that follows.
     owes_fin: bool,
     /// Reading failed: nothing more comes from here.
@@ -76,6 +78,7 @@ impl Endpoint {
             done,
             blocked: false,
             choked: false,
+            starved: false,
             owes_fin: false,
             read_broken: false,
             write_broken: false,
@@ -92,8 +95,14 @@ impl Endpoint {
     /// What to wait for, given what the channels want of this end.
     pub fn interest(&self, wants_read: bool, has_output: bool) -> Interest {
         let ending = self.desired.has(Ops::CTRL_WRITE) && !self.done.has(Ops::CTRL_WRITE);
-        let write = !self.write_broken && (has_output || ending || self.stream.residue() > 0);
-        Interest { read: wants_read && !self.read_ended() && !self.read_broken, write, choked: self.choked }
+        let write =
+            !self.write_broken && ((has_output || ending) && !self.starved || self.stream.residue() > 0);
+        Interest {
+            read: (wants_read || self.starved) && !self.read_ended() && !self.read_broken,
+            write,
+            choked: self.choked,
+            failure: self.read_ended() && !self.write_ended() && !self.write_broken,
+        }
     }
 
     /// Reads, and notes an end.
@@ -138,8 +147,10 @@ impl Endpoint {
 
     /// Notes how a sink stands after it took `sent` bytes, for writers that go past [`Self::write`] (splice).
     pub fn note_sink(&mut self, sent: usize, then: &Sink) {
-        self.blocked = matches!(then, Sink::Full);
-        self.choked = self.blocked && sent < CHOKED_BELOW;
+        self.blocked = matches!(then, Sink::Full | Sink::NeedsInput);
+        self.starved = matches!(then, Sink::NeedsInput);
+        // A sink that takes nothing at all is not choked but full: epoll tells when that changes.
+        self.choked = self.blocked && (1..CHOKED_BELOW).contains(&sent);
         if let Sink::Broken(how) = then {
             self.write_broken = true;
             self.reset |= matches!(how, Break::Reset(_));
@@ -149,6 +160,11 @@ impl Endpoint {
     /// Whether the last write was blocked.
     pub fn blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Whether the last write waits for something from the peer.
+    pub fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// The peer's direction has ended in order.
@@ -161,9 +177,9 @@ impl Endpoint {
         self.done.has(Ops::CTRL_WRITE)
     }
 
-    /// Neither direction is of use any more.
-    pub fn is_dead(&self) -> bool {
-        self.write_broken && (self.read_broken || self.read_ended())
+    /// Nothing more goes there.
+    pub fn write_broken(&self) -> bool {
+        self.write_broken
     }
 
     /// The operations wanted and the operations done, for the log and the tests.

@@ -55,6 +55,8 @@ pub enum Sink {
     Room,
     /// The kernel takes no more for now; epoll will speak.
     Full,
+    /// The TLS library wants something from the peer before it writes.
+    NeedsInput,
     Broken(Break),
 }
 

@@ -17,6 +17,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, NameType, ShutdownState, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
 use std::io::{self, Read, Write};
+use std::mem;
 
 /// A session made by policy, ready to accept or to connect.
 pub type Session = Ssl;
@@ -33,6 +34,15 @@ const LONGEST_BODY: usize = (1 << 14) + 2048;
 /// Fetched at least, whatever was asked for: a whole record must fit.
 const LEAST_FETCH: usize = HEADER + LONGEST_BODY;
 
+/// recv(2) calls per call into the library: more would let one peer keep a worker for as long as it sends.
+const FETCHES: u8 = 2;
+
+/// Records shown to the library per call: as many as a scratch buffer of large ones holds, and some small ones.
+const MOST_SHOWN: u32 = 512;
+
+/// Records in a row without payload that are put up with. A peer changes its keys every few million records.
+const MOST_BARREN: u32 = 1024;
+
 /// Of the library: "the peer ended TCP without close_notify" (SSL_R_UNEXPECTED_EOF_WHILE_READING, openssl/sslerr.h).
 const UNEXPECTED_EOF: i32 = 294;
 
@@ -48,8 +58,11 @@ pub struct Lent {
     end: usize,
     /// How much the next fetch may bring.
     fetch: usize,
-    /// The last fetch was short: the kernel has no more.
+    /// No more is fetched in this call: the last fetch was short, or there were [`FETCHES`].
     short: bool,
+    fetches: u8,
+    /// Records shown to the library in this call.
+    shown: u32,
     /// Ciphertext for the socket, collected over a turn.
     output: Vec<u8>,
 }
@@ -66,6 +79,10 @@ struct Wire {
     unsent: Vec<u8>,
     /// The peer ended TCP.
     ended: bool,
+    /// An end of TCP between two records ends the data in order ([`TlsStream::forgive_truncation`]).
+    forgiving: bool,
+    /// Records shown to the library since payload was last counted.
+    barren: u32,
     /// Reading the socket failed; told once.
     failed: Option<io::Error>,
 }
@@ -76,8 +93,10 @@ pub struct TlsStream {
     inner: SslStream<Wire>,
     /// The peer's close_notify came.
     shut: bool,
-    /// A fatal error: the library must not be called again (CVE-2019-1559).
-    dead: bool,
+    /// A fatal error: the library must not be called again (CVE-2019-1559). Whoever reads next is told which.
+    dead: Option<Break>,
+    /// Records in a row that brought no payload.
+    barren: u32,
 }
 
 /// How a handshake stands.
@@ -95,15 +114,24 @@ impl TlsStream {
     /// # Errors
     /// The library's, when it is out of memory.
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
-        let wire = Wire { socket, lent: None, held: early, unsent: Vec::new(), ended: false, failed: None };
+        let wire = Wire {
+            socket,
+            lent: None,
+            held: early,
+            unsent: Vec::new(),
+            ended: false,
+            forgiving: false,
+            barren: 0,
+            failed: None,
+        };
         let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error).into()))?;
-        Ok(Self { inner, shut: false, dead: false })
+        Ok(Self { inner, shut: false, dead: None, barren: 0 })
     }
 
     /// Takes the handshake as far as it goes; an alert for the peer leaves with it.
     pub fn handshake(&mut self, scratch: &mut super::Scratch) -> Handshake {
-        if self.dead {
-            return Handshake::Failed(Break::Gone);
+        if let Some(how) = &self.dead {
+            return Handshake::Failed(how.again());
         }
         let result = self.lend(scratch, LEAST_FETCH, SslStream::do_handshake);
         match result {
@@ -115,7 +143,10 @@ impl TlsStream {
 
     /// Reads what has come, decrypted.
     pub fn read(&mut self, into: &mut [u8], scratch: &mut super::Scratch) -> Got {
-        if self.dead || self.shut || into.is_empty() {
+        if let Some(how) = &self.dead {
+            return Got { bytes: 0, then: Source::Broken(how.again()) };
+        }
+        if self.shut || into.is_empty() {
             let then = if self.shut { Source::Shut } else { Source::Empty };
             return Got { bytes: 0, then };
         }
@@ -130,8 +161,17 @@ impl TlsStream {
             (bytes, None)
         });
         let then = match error {
-            None => Source::More,
-            Some(error) if waits(&error) => Source::Empty,
+            None => {
+                self.inner.get_mut().barren = 0;
+                self.barren = 0;
+                Source::More
+            }
+            Some(error) if waits(&error) && self.inner.get_ref().ended => {
+                // Only a forgiving stream gets here: the library was not told of the end, and can still write.
+                self.shut = true;
+                Source::Shut
+            }
+            Some(error) if waits(&error) => self.count_barren(bytes),
             Some(error) if error.code() == ErrorCode::ZERO_RETURN => {
                 self.shut = true;
                 Source::Shut
@@ -141,11 +181,26 @@ impl TlsStream {
         Got { bytes, then }
     }
 
+    /// Ends a peer that sends record after record without payload: a flood of key updates or empty records costs us far
+    /// more than it costs the peer.
+    fn count_barren(&mut self, bytes: usize) -> Source {
+        let records = mem::take(&mut self.inner.get_mut().barren);
+        self.barren = if bytes > 0 { 0 } else { self.barren + records };
+        if self.barren <= MOST_BARREN {
+            return Source::Empty;
+        }
+        let how = Break::Tls("too many records without payload".into());
+        self.dead = Some(how.again());
+        Source::Broken(how)
+    }
+
     /// Encrypts all of `bytes` and sends what the kernel takes. Takes nothing while there is residue.
     pub fn write(&mut self, bytes: &[u8], scratch: &mut super::Scratch) -> Put {
-        if self.residue() > 0 || self.dead {
-            let then = if self.dead { Sink::Broken(Break::Gone) } else { Sink::Full };
-            return Put { bytes: 0, then };
+        if let Some(how) = &self.dead {
+            return Put { bytes: 0, then: Sink::Broken(how.again()) };
+        }
+        if self.residue() > 0 {
+            return Put { bytes: 0, then: Sink::Full };
         }
         let (taken, error) = self.lend(scratch, 0, |inner| {
             let mut taken = 0;
@@ -157,11 +212,19 @@ impl TlsStream {
             }
             (taken, None)
         });
-        let then = match error {
-            Some(error) if !waits(&error) => Sink::Broken(self.broken(error)),
-            _ => self.after_sending(),
+        let then = match (error, self.after_sending()) {
+            (Some(error), _) if !waits(&error) => Sink::Broken(self.broken(error)),
+            // The peer has begun a message (a key update, a renegotiation) and the library wants the rest of it first.
+            (Some(_), Sink::Room) => Sink::NeedsInput,
+            (_, then) => then,
         };
         Put { bytes: taken, then }
+    }
+
+    /// From now on an end of TCP between two records counts as the end of the data, for peers that never send
+    /// close_notify (`truncation = "close"`). In the middle of a record it is a truncation still.
+    pub fn forgive_truncation(&mut self) {
+        self.inner.get_mut().forgiving = true;
     }
 
     /// Sends residue.
@@ -186,13 +249,13 @@ impl TlsStream {
     /// Whether a read would bring something without the kernel's help.
     pub fn holds_input(&self) -> bool {
         !self.shut
-            && !self.dead
+            && self.dead.is_none()
             && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
     }
 
     /// Sends close_notify (RFC 8446 section 6.1), as far as the kernel takes it; the rest is residue.
     pub fn end(&mut self, scratch: &mut super::Scratch) {
-        if !self.dead {
+        if self.dead.is_none() {
             // That the peer's own close_notify has not come yet is no error here.
             let _one_way = self.lend(scratch, 0, SslStream::shutdown);
         }
@@ -228,7 +291,7 @@ impl TlsStream {
     /// The session in its present form, with the newest ticket, if it can be resumed. For the end of a connection: it
     /// marks our direction as shut, or dropping the stream would spoil the session.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
-        let ticket = if self.dead { None } else { KeptSession::of(self.inner.ssl()) };
+        let ticket = if self.dead.is_some() { None } else { KeptSession::of(self.inner.ssl()) };
         if ticket.is_some() {
             self.inner.set_shutdown(ShutdownState::SENT);
         }
@@ -264,10 +327,16 @@ impl TlsStream {
 
     /// What an error that ends the session means.
     fn broken(&mut self, error: ssl::Error) -> Break {
-        self.dead = true;
-        if let Some(error) = self.inner.get_mut().failed.take() {
-            return if error.kind() == io::ErrorKind::BrokenPipe { Break::Gone } else { Break::Reset(error) };
-        }
+        let how = match self.inner.get_mut().failed.take() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Break::Gone,
+            Some(error) => Break::Reset(error),
+            None => self.broken_by_library(&error),
+        };
+        self.dead = Some(how.again());
+        how
+    }
+
+    fn broken_by_library(&self, error: &ssl::Error) -> Break {
         let unexpected_end =
             |stack: &ErrorStack| stack.errors().iter().any(|error| error.reason_code() == UNEXPECTED_EOF);
         match error.ssl_error() {
@@ -299,9 +368,10 @@ impl Wire {
         lent.end = self.held.len();
         lent.start = 0;
         lent.short = false;
+        (lent.fetches, lent.shown, lent.whole) = (0, 0, 0);
         let end = lent.end;
         lent.input[..end].copy_from_slice(&self.held);
-        lent.whole = complete_records(&lent.input[..end]);
+        lent.show();
         self.lent = Some(lent);
     }
 
@@ -314,6 +384,7 @@ impl Wire {
             self.held.clear();
             self.held.extend_from_slice(rest);
         }
+        self.barren = self.barren.saturating_add(lent.shown);
         self.send_collected(&lent.output);
         lent.output.clear();
         Some(lent)
@@ -336,20 +407,32 @@ impl Wire {
     }
 
     fn holds_whole_record(&self) -> bool {
-        self.ended && !self.held.is_empty() || complete_records(&self.held) > 0
+        self.ended && !self.held.is_empty() || complete_records(&self.held, 1).1 > 0
     }
 }
 
 impl Lent {
+    /// Shows the library the complete records behind what it was shown, as many as one call may see.
+    fn show(&mut self) {
+        let allowed = MOST_SHOWN.saturating_sub(self.shown);
+        let (bytes, records) = complete_records(&self.input[self.whole..self.end], allowed);
+        self.whole += bytes;
+        self.shown += records;
+    }
+
     /// Fetches from the socket until a whole record is there or the kernel has no more; `ended` is set at its end.
-    fn refill(&mut self, socket: &Socket, ended: &mut bool) -> io::Result<()> {
+    fn refill(&mut self, socket: &Socket, ended: &mut bool, forgiving: &mut bool) -> io::Result<()> {
         while self.start == self.whole {
             if *ended {
-                // Nobody will complete it: the library shall judge the rest.
+                if *forgiving && self.start == self.end {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                // Nobody will complete it: the library shall judge the rest, and nothing torn is forgiven.
+                *forgiving = false;
                 self.whole = self.end;
                 return Ok(());
             }
-            if self.short {
+            if self.short || self.fetches == FETCHES || self.shown >= MOST_SHOWN {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.input.copy_within(self.start..self.end, 0);
@@ -357,6 +440,7 @@ impl Lent {
             let room = (self.input.len() - self.end).min(self.fetch);
             let got = receive(socket, &mut self.input[self.end..self.end + room]);
             self.end += got.bytes;
+            self.fetches += 1;
             match got.then {
                 Source::More => {}
                 Source::Empty => self.short = true,
@@ -364,7 +448,7 @@ impl Lent {
                 Source::Broken(Break::Reset(error)) => return Err(error),
                 Source::Broken(_) => *ended = true,
             }
-            self.whole = complete_records(&self.input[..self.end]);
+            self.show();
         }
         Ok(())
     }
@@ -373,7 +457,7 @@ impl Lent {
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let Some(lent) = &mut self.lent else { return Err(io::ErrorKind::WouldBlock.into()) };
-        if let Err(error) = lent.refill(&self.socket, &mut self.ended) {
+        if let Err(error) = lent.refill(&self.socket, &mut self.ended, &mut self.forgiving) {
             let told = io::Error::from(error.kind());
             if error.kind() != io::ErrorKind::WouldBlock {
                 self.failed = Some(error);
@@ -405,23 +489,26 @@ impl Put {
     }
 }
 
-/// How many bytes of `input`, which begins with a record, belong to complete records. What cannot be a record is
-/// complete: waiting for the rest of it would wait for ever, and the library has an alert for it.
-fn complete_records(input: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(header) = input.get(at..at + HEADER) {
+/// How many bytes of `input`, which begins with a record, belong to complete records, of at most `limit` of them, and how
+/// many records those are. What cannot be a record is complete: waiting for the rest of it would wait for ever, and the
+/// library has an alert for it.
+fn complete_records(input: &[u8], limit: u32) -> (usize, u32) {
+    let (mut at, mut records) = (0, 0);
+    while records < limit {
+        let Some(header) = input.get(at..at + HEADER) else { break };
         let body = usize::from(u16::from_be_bytes([header[3], header[4]]));
         let is_record = (20..=24).contains(&header[0]) && header[1] == 3 && body <= LONGEST_BODY;
         if !is_record {
-            return input.len();
+            return (input.len(), records + 1);
         }
         let next = at + HEADER + body;
         if next > input.len() {
             break;
         }
         at = next;
+        records += 1;
     }
-    at
+    (at, records)
 }
 
 /// Whether the call only wants more from the peer.
@@ -454,21 +541,22 @@ mod tests {
         let two = [record(22, 100), record(23, 16_640)].concat();
         for shown in 0..two.len() {
             let expected = if shown >= 105 { 105 } else { 0 };
-            assert_eq!(complete_records(&two[..shown]), expected, "{shown} bytes shown");
+            assert_eq!(complete_records(&two[..shown], 9).0, expected, "{shown} bytes shown");
         }
-        assert_eq!(complete_records(&two), two.len());
+        assert_eq!(complete_records(&two, 9), (two.len(), 2));
+        assert_eq!(complete_records(&two, 1), (105, 1));
     }
 
     #[test]
     fn empty_records_count() {
         let bytes = [record(23, 0), record(23, 0), vec![23, 3]].concat();
-        assert_eq!(complete_records(&bytes), 10);
+        assert_eq!(complete_records(&bytes, 9), (10, 2));
     }
 
     #[test]
     fn what_is_no_record_is_shown_whole() {
-        assert_eq!(complete_records(b"GET / HTTP/1.1\r\n"), 16);
-        assert_eq!(complete_records(&record(23, LONGEST_BODY + 1)[..600]), 600);
-        assert_eq!(complete_records(b"GET "), 0, "a header's length is not there yet");
+        assert_eq!(complete_records(b"GET / HTTP/1.1\r\n", 9).0, 16);
+        assert_eq!(complete_records(&record(23, LONGEST_BODY + 1)[..600], 9).0, 600);
+        assert_eq!(complete_records(b"GET ", 9).0, 0, "a header's length is not there yet");
     }
 }

@@ -19,6 +19,9 @@ impl Mask {
     pub const READ: Self = Self(libc::EPOLLIN as u32);
     pub const WRITE: Self = Self(libc::EPOLLOUT as u32);
 
+    /// Error and hang-up, which are told of everything that is in the set at all.
+    pub const FAILURE: Self = Self(libc::EPOLLERR as u32);
+
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -99,6 +99,21 @@ impl PidFile {
     /// # Errors
     /// `WouldBlock` when a running process holds it; else the system's.
     pub fn create(path: &Path) -> io::Result<Self> {
+        // Whoever held it may have removed it between the opening and the lock.
+        for _ in 0..10 {
+            let file = Self::lock(path)?;
+            let there = std::fs::symlink_metadata(path);
+            if !there.is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino())) {
+                continue;
+            }
+            file.set_len(0)?;
+            (&*file).write_all(format!("{}\n", std::process::id()).as_bytes())?;
+            return Ok(Self { path: std::path::absolute(path)?, file });
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn lock(path: &Path) -> io::Result<Flock<File>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -107,13 +122,10 @@ impl PidFile {
             .mode(0o644)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(path)?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
             Errno::EWOULDBLOCK => io::Error::from(io::ErrorKind::WouldBlock),
             error => error.into(),
-        })?;
-        file.set_len(0)?;
-        (&*file).write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        Ok(Self { path: std::path::absolute(path)?, file })
+        })
     }
 }
 
