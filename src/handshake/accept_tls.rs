@@ -5,7 +5,7 @@ use super::{For, Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
 use crate::error::{Break, Reason, Side};
-use crate::policy::service::Service;
+use crate::policy::service::{Service, Truncation};
 use crate::stream::tls::{Handshake, TlsStream};
 use crate::wire::client_hello;
 
@@ -26,6 +26,9 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         Handshake::Done if !same_name(tls, pair.facts.server_name.as_deref()) => Err(Reason::NameChanged),
         Handshake::Done => {
             pair.facts.shaken = Some(ctx.now);
+            if service.truncation == Truncation::Close {
+                tls.forgive_truncation();
+            }
             Ok(Progress::Done)
         }
     }

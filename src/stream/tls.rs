@@ -66,6 +66,8 @@ struct Wire {
     short: bool,
     /// The peer ended TCP.
     ended: bool,
+    /// An end of TCP between two records ends the data in order ([`TlsStream::forgive_truncation`]).
+    forgiving: bool,
     /// Reading the socket failed; told once.
     failed: Option<io::Error>,
 }
@@ -106,6 +108,7 @@ impl TlsStream {
             unsent: Vec::new(),
             short: false,
             ended: false,
+            forgiving: false,
             failed: None,
         };
         let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error)))?;
@@ -143,6 +146,11 @@ impl TlsStream {
         });
         let then = match error {
             None => Source::More,
+            Some(error) if waits(&error) && self.inner.get_ref().ended => {
+                // Only a forgiving stream gets here: the library was not told of the end, and can still write.
+                self.shut = true;
+                Source::Shut
+            }
             Some(error) if waits(&error) => Source::Empty,
             Some(error) if error.code() == ErrorCode::ZERO_RETURN => {
                 self.shut = true;
@@ -200,6 +208,12 @@ impl TlsStream {
         !self.shut
             && !self.dead
             && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
+    }
+
+    /// From now on an end of TCP between two records counts as the end of the data, for peers that never send
+    /// close_notify (`truncation = "close"`). In the middle of a record it is a truncation still.
+    pub fn forgive_truncation(&mut self) {
+        self.inner.get_mut().forgiving = true;
     }
 
     /// Sends close_notify (RFC 8446 section 6.1), as far as the kernel takes it; the rest is residue.
@@ -353,8 +367,12 @@ impl Wire {
     /// Fetches from the socket until a whole record is there or the kernel has no more.
     fn refill(&mut self) -> io::Result<()> {
         while self.start == self.whole {
+            if self.ended && self.forgiving && self.start == self.end {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             if self.ended {
-                // Nobody will complete it: the library shall judge the rest.
+                // Nobody will complete it: the library shall judge the rest, and nothing torn is forgiven.
+                self.forgiving = false;
                 self.whole = self.end;
                 return Ok(());
             }
