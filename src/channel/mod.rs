@@ -7,6 +7,8 @@
 
 pub mod fifo;
 pub mod pipe;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Break, Reason, Side};
 use crate::stream::endpoint::Endpoint;
