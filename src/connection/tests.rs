@@ -349,6 +349,30 @@ fn who_never_acknowledges_is_waited_for_as_long_as_linger_says() {
 }
 
 #[test]
+fn who_is_gone_is_not_waited_for() {
+    let mut world = World::new();
+    let ((client, ours), (server, theirs)) = (tcp_pair(), tcp_pair());
+    while ours.unacknowledged() < 1_000_000 {
+        ours.send(&[0; 4096]).unwrap();
+    }
+    world.begin(ours, raw(theirs), &[]);
+    server.send(b"half an ans").unwrap();
+    world.until("bytes from the server", |world| {
+        world.connections.handlers().all(|c| c.pair.down.written() == 11)
+    });
+    reset(server);
+    world.until("the reset", |world| world.doing() == "delivering the last bytes before a reset");
+    world.pass(SECOND);
+    assert!(world.lives(), "the client may still take them");
+    reset(client);
+    for _ in 0..100 {
+        world.pass(Duration::from_millis(20));
+    }
+    assert!(!world.lives(), "long before the linger time is over");
+    assert_eq!(world.reason(), "server-reset");
+}
+
+#[test]
 fn last_bytes_that_nobody_takes_end_with_the_linger_time() {
     let mut world = World::new();
     let ((_client, ours), (server, theirs)) = (unix_pair(), tcp_pair());
