@@ -171,7 +171,12 @@ impl Connection {
             (_, Flow::Dead(_))
                 if !matches!(pair.up.flow(), Flow::Open | Flow::Draining | Flow::Breaking(_)) =>
             {
-                Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done))
+                let reason = pair.down.take_reason().unwrap_or(Reason::Done);
+                match pair.up.flow() {
+                    // All that the client said is on its way to the server, which has not read it yet perhaps.
+                    Flow::Shut => self.reset_after_last_bytes(reason, Side::Server, ctx),
+                    _ => Verdict::Close(reason),
+                }
             }
             _ => {
                 for side in [Side::Client, Side::Server] {
@@ -246,8 +251,13 @@ impl Connection {
     fn abort(&mut self, from: Side, ctx: &mut Ctx) -> Verdict<Reason> {
         let channel = if from == Side::Client { &mut self.pair.up } else { &mut self.pair.down };
         let reason = channel.take_reason().unwrap_or(Reason::Done);
+        self.reset_after_last_bytes(reason, from.other(), ctx)
+    }
+
+    /// Ends by a reset once `sink` has all that was handed to its kernel.
+    fn reset_after_last_bytes(&mut self, reason: Reason, sink: Side, ctx: &mut Ctx) -> Verdict<Reason> {
         let until = ctx.now + self.timeouts().linger;
-        self.phase = Phase::Abort { reason, sink: from.other(), until };
+        self.phase = Phase::Abort { reason, sink, until };
         self.await_acknowledgement(ctx)
     }
 

@@ -373,6 +373,21 @@ fn who_is_gone_is_not_waited_for() {
 }
 
 #[test]
+fn an_upload_is_complete_although_the_client_takes_no_answer() {
+    let mut world = World::new();
+    let (client, server) = relaying(&mut world);
+    client.send(b"all of the upload").unwrap();
+    drop(client);
+    server.send(b"an answer for nobody").unwrap();
+    world.until("the failed write", |world| world.doing() == "delivering the last bytes before a reset");
+    world.pass(SECOND);
+    assert!(world.lives(), "a reset now might eat what the server has not read");
+    assert_eq!(drain(&server), (b"all of the upload".to_vec(), true));
+    world.pass(SECOND);
+    assert_eq!(world.reason(), "client-gone");
+}
+
+#[test]
 fn last_bytes_that_nobody_takes_end_with_the_linger_time() {
     let mut world = World::new();
     let ((_client, ours), (server, theirs)) = (unix_pair(), tcp_pair());
