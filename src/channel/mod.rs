@@ -430,8 +430,10 @@ impl Channel {
             return;
         }
         to.shutdown_write();
-        to.advance_close(&mut lent.scratch);
-        if to.write_ended() {
+        if let Some(how) = to.advance_close(&mut lent.scratch) {
+            moved.flags |= Moved::ERR_OUT;
+            self.die(how);
+        } else if to.write_ended() {
             self.flow = Flow::Shut;
             moved.flags |= Moved::SHUT_OUT;
         }

@@ -329,6 +329,24 @@ fn an_end_after_a_reset_of_the_same_socket_is_none() {
 }
 
 #[test]
+fn a_sink_that_breaks_before_the_end_has_left_is_dead_at_once() {
+    let (ours, reader) = unix_pair();
+    let (stream, peer, mut scratch) = agree(ours, reader, SslVersion::TLS1_3);
+    let mut target = endpoint(Stream::Tls(Box::new(stream)));
+    let (mut channel, mut lent) = (Channel::new(Side::Server, 100), Buffers::default());
+    fill(target.stream.socket().unwrap());
+    channel.pump(&mut script([(b"last".to_vec(), Source::Shut)]), &mut target, BOTH, &mut lent);
+    assert!(matches!(channel.flow(), Flow::Draining) && target.stream.residue() > 0);
+    drop(peer);
+    // Something else than the sink woke us: it is not flushed for the bytes, only for the end.
+    let ready = Ends { source: true, sink: false };
+    let moved = channel.pump(&mut script([]), &mut target, ready, &mut lent);
+    assert!(matches!(channel.flow(), Flow::Dead(Reason::Gone(Side::Client))), "{:?}", channel.flow());
+    assert!(moved.has(Moved::ERR_OUT));
+    assert!(target.advance_close(&mut scratch).is_none() && !target.write_ended());
+}
+
+#[test]
 fn a_stream_goes_through_pipes_and_keeps_its_order() {
     let ((ours_in, writer), (ours_out, reader)) = (tcp_pair(), tcp_pair());
     let (mut source, mut target) = (bare(ours_in), bare(ours_out));

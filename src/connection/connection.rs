@@ -238,8 +238,9 @@ impl Connection {
 
     fn linger(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let client = &mut self.pair.client;
-        client.advance_close(&mut ctx.buffers.scratch);
-        let over = client.read_ended() || client.write_ended() && discard(client, ctx) || client.is_dead();
+        let gone = client.advance_close(&mut ctx.buffers.scratch).is_some();
+        let over =
+            gone || client.read_ended() || client.write_ended() && discard(client, ctx) || client.is_dead();
         if over {
             self.heard_out = true;
             return Verdict::Close(self.take_reason());
