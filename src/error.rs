@@ -29,7 +29,7 @@ pub enum Break {
     /// We wrote and nobody was there to read (EPIPE): the peer had closed before it took everything.
     Gone,
     /// The TLS library's own words.
-    Tls(String),
+    Tls(Box<str>),
 }
 
 /// Why a connection ended.
@@ -41,14 +41,14 @@ pub enum Reason {
     Truncated(Side),
     Gone(Side),
     /// TLS broke after the handshake.
-    TlsBroken(Side, String),
+    TlsBroken(Side, Box<str>),
     Idle,
     HalfCloseTimeout,
     LingerTimeout,
     HandshakeTimeout(Side),
     ConnectTimeout,
     /// The TLS handshake failed; in plain words why.
-    Handshake(Side, String),
+    Handshake(Side, Box<str>),
     /// The client's first bytes are not TLS; what they look like.
     NotTls(&'static str),
     /// The ClientHello is malformed; how.
@@ -56,7 +56,7 @@ pub enum Reason {
     /// The name in the TLS library's hands is not the one that was routed.
     NameChanged,
     /// No server could be reached; the last error.
-    Connect(String),
+    Connect(Box<str>),
     /// We are stopping.
     Stopped,
     /// The system refused something we need.
@@ -98,7 +98,9 @@ impl Reason {
     /// What there is to say beyond the word.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Handshake(_, text) | Self::TlsBroken(_, text) | Self::Connect(text) => Some(text.clone()),
+            Self::Handshake(_, text) | Self::TlsBroken(_, text) | Self::Connect(text) => {
+                Some(text.to_string())
+            }
             Self::NotTls(text) | Self::BadHello(text) => Some((*text).to_owned()),
             Self::System(error) => Some(error.to_string()),
             _ => None,

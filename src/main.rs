@@ -62,10 +62,16 @@ fn serve(run: Run) -> u8 {
 
 fn serve_in_background(options: Options, readiness: Readiness) -> u8 {
     match Tunnel::new(options) {
-        Ok(tunnel) => match readiness.tell(0) {
-            Ok(()) => run_to_end(tunnel),
-            Err(error) => fail(&StartError::System("cannot let go of the terminal", error.to_string())),
-        },
+        Ok(tunnel) => {
+            if tunnel.logs_to_stderr() {
+                let text = "warning: the log goes to stderr, which a daemon in the background does not have";
+                tell(&mut io::stderr(), text);
+            }
+            match readiness.tell(0) {
+                Ok(()) => run_to_end(tunnel),
+                Err(error) => fail(&StartError::System("cannot let go of the terminal", error.to_string())),
+            }
+        }
         Err(error) => {
             let status = fail(&error);
             // The parent exits with it, or, told nothing, as for a child that died.

@@ -3,9 +3,16 @@
 //!
 //! The counters live in the [`Registry`], which outlives every plan: a reload finds them by name.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one lock is taken at load and in dumps, never on the data path"
+)]
+
 use std::collections::HashMap;
+#[expect(clippy::disallowed_types, reason = "taken at load and in dumps only, never on the data path")]
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The greatest number of workers: a cell is kept for each.
 pub const MAX_WORKERS: usize = 128;
@@ -66,7 +73,6 @@ impl ServiceStats {
 /// Everything that is counted, keyed by name, for the life of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    #[expect(clippy::disallowed_types, reason = "taken at load and in dumps only, never on the data path")]
     services: Arc<Mutex<HashMap<Box<str>, Arc<ServiceStats>>>>,
 }
 

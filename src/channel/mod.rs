@@ -102,14 +102,21 @@ impl Moved {
     }
 }
 
+/// A pipe that holds bytes, and how many. Few connections have one, so it has its own allocation.
+#[derive(Debug)]
+struct Filled {
+    pipe: KernelPipe,
+    bytes: usize,
+}
+
 /// One direction.
 #[derive(Debug)]
 pub struct Channel {
     /// Which end is the source.
     source: Side,
     fifo: Fifo,
-    /// A pipe that holds bytes, and how many. Invariant: never while the fifo holds some.
-    pipe: Option<(KernelPipe, usize)>,
+    /// Invariant: never while the fifo holds some.
+    pipe: Option<Box<Filled>>,
     flow: Flow,
     /// Payload bytes that came from the source.
     read: u64,
@@ -154,7 +161,7 @@ impl Channel {
 
     /// Bytes held by the carrier.
     pub fn held(&self) -> usize {
-        self.fifo.len() + self.pipe.as_ref().map_or(0, |(_, bytes)| *bytes)
+        self.fifo.len() + self.pipe.as_ref().map_or(0, |filled| filled.bytes)
     }
 
     /// Bytes the carrier may take.
@@ -260,8 +267,9 @@ impl Channel {
             moved.flushed += put.bytes;
             self.note_sink(put.then, moved);
         }
-        if self.pipe.is_some() {
-            self.empty_pipe(to, lent, moved);
+        if let Some(filled) = self.pipe.take() {
+            let Filled { pipe, bytes } = *filled;
+            self.empty_pipe(pipe, bytes, to, lent, moved);
         }
         while to.stream.residue() == 0 && !self.fifo.is_empty() && !moved.has(Moved::ERR_OUT) {
             let put = to.write(self.fifo.readable(), &mut lent.scratch);
@@ -332,8 +340,7 @@ impl Channel {
             }
             Ok(bytes) => {
                 moved.read += bytes;
-                self.pipe = Some((pipe, bytes));
-                self.empty_pipe(to, lent, moved);
+                self.empty_pipe(pipe, bytes, to, lent, moved);
                 if bytes < limit { Source::Empty } else { Source::More }
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -353,8 +360,14 @@ impl Channel {
     }
 
     /// Moves what the pipe holds to the sink; an empty pipe goes back to the pool.
-    fn empty_pipe(&mut self, to: &mut Endpoint, lent: &mut Buffers, moved: &mut Moved) {
-        let Some((pipe, mut held)) = self.pipe.take() else { return };
+    fn empty_pipe(
+        &mut self,
+        pipe: KernelPipe,
+        mut held: usize,
+        to: &mut Endpoint,
+        lent: &mut Buffers,
+        moved: &mut Moved,
+    ) {
         let mut then = Sink::Room;
         let mut sent = 0;
         for _ in 0..EMPTYINGS {
@@ -380,7 +393,7 @@ impl Channel {
             if matches!(then, Sink::Room) {
                 then = Sink::Full;
             }
-            self.pipe = Some((pipe, held));
+            self.pipe = Some(Box::new(Filled { pipe, bytes: held }));
         }
         to.note_sink(sent, &then);
         self.note_sink(then, moved);

@@ -7,9 +7,10 @@
 use super::address::{Purpose, Target};
 use super::raw::{self, At, Document, Fields, Node, unknown_word};
 use super::report::{Place, Report};
-use super::settings::{self, Endpoint, Global, MODES, Mode, ServiceSettings, Settings};
+use super::settings::{self, Endpoint, Global, ServiceSettings, Settings};
 use super::tls;
 use crate::log;
+use crate::mode::MODES;
 use crate::policy::service::{Timeouts, Truncation};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
         for item in items {
             let Some(fields) = item.fields(&raw::SERVICE, report) else { continue };
             let name = check_name(fields, &mut names, report);
-            services.extend(check_service(fields, name, &document.directory, report));
+            services.push(check_service(fields, name, &document.directory, report));
         }
     }
     if let (false, Some(main)) = (seen, documents.first()) {
@@ -228,10 +229,11 @@ fn check_service(
     name: Option<At<&str>>,
     directory: &Path,
     report: &mut Report,
-) -> Option<ServiceSettings> {
+) -> ServiceSettings {
     let called = name.map_or_else(|| "a service".to_owned(), |name| format!("service {:?}", name.value));
     let mode_node = fields.get("mode");
-    let mode = mode_node.map_or(Some(Mode::Relay), |node| node.choice(&MODES, report));
+    let modes: Vec<_> = MODES.iter().map(|mode| (mode.name, *mode)).collect();
+    let mode = mode_node.map_or(Some(MODES[0]), |node| node.choice(&modes, report));
     let accept = fields.get("accept");
     if fields.lacks("accept") {
         let finding = report.missing(fields.place, format!("{called} has no `accept`"));
@@ -239,17 +241,18 @@ fn check_service(
     }
     let accept = accept.and_then(|node| check_side(node, Purpose::Accept, directory, report));
     let accept_tls = accept.as_ref().and_then(|side| side.tls);
-    let accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
+    let mut accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
 
     let connect = fields.get("connect");
     match (connect, mode) {
-        (None, Some(Mode::Relay)) if fields.lacks("connect") => {
+        (None, Some(mode)) if mode.connects && fields.lacks("connect") => {
             let finding = report.missing(fields.place, format!("{called} has no `connect`"));
             finding.help("add, for example, connect = \"127.0.0.1:8080\"");
         }
-        (Some(node), Some(Mode::Demo)) => {
-            let finding = report
-                .error(node.place, "a service with mode \"demo\" answers by itself and has no `connect`");
+        (Some(node), Some(mode)) if !mode.connects => {
+            let name = mode.name;
+            let message = format!("a service with mode {name:?} answers by itself and has no `connect`");
+            let finding = report.error(node.place, message);
             if let Some(mode) = mode_node {
                 finding.note(mode.place, "the mode is set here");
             }
@@ -268,17 +271,22 @@ fn check_service(
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
     let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
-    Some(ServiceSettings {
-        name: name?.value.to_owned(),
-        mode: mode?,
-        accept: accept?.addresses,
+    let truncation = truncation.unwrap_or_default();
+    if let Some(tls) = &mut accept_tls {
+        tls.spec.tolerate_truncation = truncation == Truncation::Close;
+    }
+    // What is missing has been reported; the rest is still loaded, so that one run tells all.
+    ServiceSettings {
+        name: name.map_or("", |name| name.value).to_owned(),
+        mode: mode.unwrap_or(MODES[0]),
+        accept: accept.map_or_else(Vec::new, |side| side.addresses),
         accept_tls,
         connect,
         connect_tls,
         timeouts,
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
-        truncation: truncation.unwrap_or_default(),
-    })
+        truncation,
+    }
 }
 
 /// One side of a service: where, and with which `tls`.

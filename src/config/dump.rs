@@ -7,7 +7,7 @@
 
 use super::address::Target;
 use super::check::level_name;
-use super::settings::{self, Endpoint, MODES, ServiceSettings, Settings};
+use super::settings::{self, Endpoint, ServiceSettings, Settings};
 use super::tls::{VERIFY, VERSIONS};
 use super::values::{format_duration, format_size};
 use crate::log;
@@ -153,7 +153,7 @@ impl Service {
         };
         Self {
             name: service.name.clone(),
-            mode: word(&MODES, service.mode),
+            mode: service.mode.name,
             buffer: format_size(u64::try_from(service.buffer).unwrap_or(u64::MAX)),
             truncation: match service.truncation {
                 Truncation::Reset => "reset",

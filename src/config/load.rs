@@ -6,10 +6,8 @@
 
 use super::address::{Resolver, overlap};
 use super::report::{Place, Report};
-use super::settings::{Endpoint, Mode, ServiceSettings, Settings, Tls, TlsPlaces};
+use super::settings::{Endpoint, ServiceSettings, Settings, Tls, TlsPlaces};
 use super::{Bind, LoadContext};
-use crate::connection::plan::Plan;
-use crate::mode::demo;
 use crate::policy::service::{Route, Service};
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
@@ -134,7 +132,6 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 
 /// One plan for the service, shared by all its addresses.
 fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
-    let client_speaks_first = loaded.accept_tls.is_some();
     let route = Route {
         name: ROUTE.into(),
         accept_tls: loaded.accept_tls,
@@ -149,10 +146,7 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
         routes: Box::new([route]),
         stats: context.registry.service(&settings.name),
     };
-    let plan = Arc::new(match settings.mode {
-        Mode::Relay => Plan::relay(service),
-        Mode::Demo => (demo::MODE.plan)(service),
-    });
-    let bind = |address| Bind { address, client_speaks_first, plan: Arc::clone(&plan) };
+    let plan = Arc::new((settings.mode.plan)(service));
+    let bind = |address| Bind { address, plan: Arc::clone(&plan) };
     loaded.accept.into_iter().map(bind).collect()
 }

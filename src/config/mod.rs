@@ -46,8 +46,6 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Bind {
     pub address: Address,
-    /// Whether the client is known to speak first (TLS on accept), so that TCP_DEFER_ACCEPT may be set.
-    pub client_speaks_first: bool,
     pub plan: Arc<Plan>,
 }
 

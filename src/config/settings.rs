@@ -9,6 +9,7 @@ use super::address::Target;
 use super::raw::At;
 use super::report::Place;
 use crate::log;
+use crate::mode::Mode;
 use crate::policy::service::{Timeouts, Truncation};
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct ServiceSettings {
     pub(super) name: String,
-    pub(super) mode: Mode,
+    pub(super) mode: &'static Mode,
     pub(super) accept: Vec<Endpoint>,
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// At least one, unless the mode connects nowhere.
@@ -62,16 +63,6 @@ pub(super) struct ServiceSettings {
     pub(super) buffer: usize,
     pub(super) truncation: Truncation,
 }
-
-/// What a service does with its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Relay,
-    Demo,
-}
-
-/// Modes by name: what `mode` may say.
-pub(super) const MODES: [(&str, Mode); 2] = [("relay", Mode::Relay), ("demo", Mode::Demo)];
 
 /// An address as written and as understood.
 #[derive(Debug)]

@@ -60,7 +60,13 @@ pub(super) fn check_accept(
         finding.help("add client_ca = \"clients.pem\", or leave out `verify`");
     }
     let implied = if client_ca.is_some() { ClientVerify::Required } else { ClientVerify::None };
-    let spec = ServerTlsSpec { certificates, common, client_ca, verify: verify.unwrap_or(implied) };
+    let spec = ServerTlsSpec {
+        certificates,
+        common,
+        client_ca,
+        verify: verify.unwrap_or(implied),
+        tolerate_truncation: false,
+    };
     (!spec.certificates.is_empty()).then_some(Tls { spec, places })
 }
 
@@ -210,7 +216,8 @@ fn check_common(fields: Fields<'_>, report: &mut Report) -> CommonTlsSpec {
     }
     CommonTlsSpec {
         min_version: min.map(|min| min.value),
-        max_version: max.map(|max| max.value),
+        // One below the floor was reported; nobody else need stumble over it.
+        max_version: max.map(|max| max.value).filter(|max| min.is_none_or(|min| min.value <= *max)),
         ciphers: ciphers.map(|text| text.value.to_owned()),
         ciphersuites: ciphersuites.map(|text| text.value.to_owned()),
         groups: words("groups", report).map(|text| text.value.to_owned()),

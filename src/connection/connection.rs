@@ -156,7 +156,7 @@ impl Connection {
         for side in [Side::Client, Side::Server] {
             let sink = pair.endpoint(side.other());
             let channel = pair.channel_from(side);
-            let empty = sink.map_or(channel.held() == 0, |sink| channel.is_empty(sink));
+            let empty = channel.held() == 0 && sink.is_none_or(|sink| channel.is_empty(sink));
             if matches!(channel.flow(), Flow::Breaking(_)) && empty {
                 return self.abort(side, ctx);
             }
@@ -249,21 +249,21 @@ impl Connection {
     }
 
     /// What `from` sent broke off, and all of it has been handed on: the other side must learn that it is not complete.
-    fn abort(&mut self, from: Side, ctx: &mut Ctx) -> Verdict<Reason> {
+    fn abort(&mut self, from: Side, ctx: &Ctx) -> Verdict<Reason> {
         let channel = if from == Side::Client { &mut self.pair.up } else { &mut self.pair.down };
         let reason = channel.take_reason().unwrap_or(Reason::Done);
         self.reset_after_last_bytes(reason, from.other(), ctx)
     }
 
     /// Ends by a reset once `sink` has all that was handed to its kernel.
-    fn reset_after_last_bytes(&mut self, reason: Reason, sink: Side, ctx: &mut Ctx) -> Verdict<Reason> {
+    fn reset_after_last_bytes(&mut self, reason: Reason, sink: Side, ctx: &Ctx) -> Verdict<Reason> {
         let until = ctx.now + self.timeouts().linger;
         self.phase = Phase::Abort { reason, sink, until };
         self.await_acknowledgement(ctx)
     }
 
     /// A reset would eat what the peer's kernel has not acknowledged.
-    fn await_acknowledgement(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    fn await_acknowledgement(&mut self, ctx: &Ctx) -> Verdict<Reason> {
         let Phase::Abort { sink, until, .. } = &self.phase else { return Verdict::Hold };
         let socket = self.pair.endpoint(*sink).and_then(|end| end.stream.socket());
         let arrived = socket.is_none_or(|socket| socket.unacknowledged() == 0);

@@ -15,7 +15,7 @@ const TICKETS: usize = 4096;
 pub struct TicketKey {
     /// `ClientTls::id`: another after each reload, so nothing is resumed across a change of trust.
     pub policy: u64,
-    pub server: usize,
+    pub server: u32,
     pub name: Option<Box<str>>,
 }
 

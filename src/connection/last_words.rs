@@ -76,8 +76,7 @@ fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
         .field("id", connection.id)
         .field("service", &service.name)
         .field("client", &connection.pair.facts.client);
-    let servers = service.routes.get(connection.pair.facts.route).map(|route| &route.upstream.servers);
-    let server = servers.and_then(|servers| servers.get(connection.pair.attempt.server));
+    let server = connection.pair.chosen(service);
     if let (Some(server), Some(_)) = (server, connection.pair.facts.connect_time) {
         line = line.field("server", &server.address);
     }

@@ -3,6 +3,8 @@
 
 use crate::channel::Channel;
 use crate::error::Side;
+use crate::policy::service::Service;
+use crate::policy::upstream::Server;
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
@@ -20,7 +22,8 @@ pub struct Pair {
     /// From the server to the client.
     pub down: Channel,
     pub facts: Facts,
-    pub attempt: Attempt,
+    /// While a server is being searched.
+    pub attempt: Option<Box<Attempt>>,
 }
 
 /// What the handshake learnt.
@@ -35,6 +38,8 @@ pub struct Facts {
     pub accepted: Instant,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
+    /// The server that is tried or was reached, by its place in the upstream.
+    pub server: u32,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
 }
@@ -42,14 +47,12 @@ pub struct Facts {
 /// Where the search for a server stands.
 #[derive(Debug, Default)]
 pub struct Attempt {
-    /// The server that is tried now, by its place in the upstream.
-    pub server: usize,
     /// When the present attempt began; none: it has not.
     pub since: Option<Instant>,
     /// How many sockets were opened.
     pub sockets: u16,
     /// What the last server that failed answered.
-    pub failure: Option<String>,
+    pub failure: Option<Box<str>>,
 }
 
 impl Pair {
@@ -66,10 +69,16 @@ impl Pair {
                 route: 0,
                 accepted: now,
                 shaken: None,
+                server: 0,
                 connect_time: None,
             },
-            attempt: Attempt::default(),
+            attempt: None,
         }
+    }
+
+    /// The server that is tried or was reached.
+    pub fn chosen<'s>(&self, service: &'s Service) -> Option<&'s Server> {
+        service.routes.get(self.facts.route)?.upstream.servers.get(self.facts.server as usize)
     }
 
     pub fn endpoint(&self, side: Side) -> Option<&Endpoint> {

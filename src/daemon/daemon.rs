@@ -11,7 +11,7 @@ use crate::config::{Bind, Config, Global, LoadContext};
 use crate::connection::guard::Limit;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
-use crate::log::{Level, Log, Writer};
+use crate::log::{Level, Log, Target, Writer};
 use crate::policy::tls_server::ProcessSecret;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
@@ -82,9 +82,9 @@ impl Tunnel {
             Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
         let (listeners, ctx, shared) =
             assemble(&config, log).map_err(system("cannot make the event loop"))?;
-        listeners.watch(&signals, SIGNALS, false).map_err(system("cannot watch signals"))?;
-        listeners.watch(answers.bell(), ANSWERS, false).map_err(system("cannot watch the tasks"))?;
-        listeners.watch(shared.limit.room(), ROOM, false).map_err(system("cannot watch the workers"))?;
+        listeners.watch(&signals, SIGNALS).map_err(system("cannot watch signals"))?;
+        listeners.watch(answers.bell(), ANSWERS).map_err(system("cannot watch the tasks"))?;
+        listeners.watch(shared.limit.room(), ROOM).map_err(system("cannot watch the workers"))?;
         let mut tunnel = Self {
             listeners,
             ctx,
@@ -116,6 +116,11 @@ impl Tunnel {
         }
         tunnel.say_started(descriptors);
         Ok(tunnel)
+    }
+
+    /// Whether the log goes to stderr, which a daemon in the background has not.
+    pub fn logs_to_stderr(&self) -> bool {
+        self.global.log.target == Target::Stderr
     }
 
     /// Serves until a signal asks for the end.
@@ -232,7 +237,7 @@ impl Tunnel {
         self.ctx
             .log
             .line(Level::Notice, "reload-started")
-            .field("file", self.options.config.display())
+            .field("config", self.options.config.display())
             .send();
         let submitted = reload::submit(&self.tasks, &self.answers, &self.options, &self.context);
         self.reloading = submitted;
@@ -273,7 +278,7 @@ impl Tunnel {
 
     fn warn(&self, config: &Config, descriptors: u64) {
         for warning in &config.warnings {
-            self.ctx.log.line(Level::Warning, "config-warning").field("text", warning).send();
+            self.ctx.log.line(Level::Warning, "config-warning").field("warning", warning).send();
         }
         // Two sockets a connection; the rest is for listeners, files and the pipes of a few streams.
         let needed = config.global.max_connections as u64 * 2 + 64;
@@ -284,7 +289,7 @@ impl Tunnel {
                  raise it (LimitNOFILE, ulimit -n) or lower max_connections",
                 config.global.max_connections
             );
-            line.field("text", text).send();
+            line.field("warning", text).send();
         }
     }
 
@@ -296,8 +301,9 @@ impl Tunnel {
             .field("user", process::user())
             .field("workers", self.global.workers)
             .field("max_connections", self.global.max_connections)
-            .field("descriptors", descriptors)
+            .field("open_files", descriptors)
             .field("listeners", self.listeners.len())
+            .field("config", self.options.config.display())
             .send();
     }
 
@@ -316,7 +322,7 @@ impl Tunnel {
             .log
             .line(Level::Notice, "stopped")
             .field("connections", self.shared.limit.active())
-            .field("lines_lost", self.ctx.log.lost())
+            .field("lost", self.ctx.log.lost())
             .send();
     }
 }
@@ -347,7 +353,7 @@ fn load_context() -> Result<LoadContext, StartError> {
 
 fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx, Arc<Shared>)> {
     let limit = Arc::new(Limit::new(config.global.max_connections, EventFd::new()?));
-    let queue = Arc::new(Queue::new()?);
+    let queue = Arc::new(Queue::new(config.global.workers)?);
     let shared = Shared {
         queue: Arc::clone(&queue),
         limit: Arc::clone(&limit),

@@ -51,7 +51,7 @@ pub struct Listener {
     asked: Address,
     plan: Arc<Plan>,
     pause: Option<Pause>,
-    /// The pause for want of descriptors was told and has not ended yet.
+    /// A pause was told, and nothing was accepted since.
     told: bool,
 }
 
@@ -98,7 +98,7 @@ impl Listener {
             };
             match self.listening.accept() {
                 Ok((socket, client)) => {
-                    self.resume_after_want(ctx);
+                    self.tell_resumed(ctx);
                     let (plan, at) = (Arc::clone(&self.plan), ctx.now);
                     // Only main pushes, so there is still the room it has just seen.
                     let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, at });
@@ -114,21 +114,21 @@ impl Listener {
     }
 
     fn pause_for_limit(&mut self, ctx: &AcceptCtx) {
-        if self.pause.replace(Pause::Limit) != Some(Pause::Limit) {
-            self.tell_pause("max_connections", ctx);
-        }
+        self.pause = Some(Pause::Limit);
+        self.tell_pause("max_connections", ctx);
     }
 
     fn pause_for_want(&mut self, error: &io::Error, ctx: &AcceptCtx) -> Verdict<Reason> {
         self.pause = Some(Pause::System);
-        if !self.told {
-            self.told = true;
-            self.tell_pause(&error.to_string(), ctx);
-        }
+        self.tell_pause(&error.to_string(), ctx);
         Verdict::Keep(RETRY)
     }
 
-    fn tell_pause(&self, why: &str, ctx: &AcceptCtx) {
+    /// One line per pause, however often it is tried again.
+    fn tell_pause(&mut self, why: &str, ctx: &AcceptCtx) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
         ctx.log
             .failure(Level::Warning, "listener-paused", self.service())
             .field("service", self.service())
@@ -137,11 +137,11 @@ impl Listener {
             .send();
     }
 
-    fn resume_after_want(&mut self, ctx: &AcceptCtx) {
+    fn tell_resumed(&mut self, ctx: &AcceptCtx) {
         if self.told {
             self.told = false;
             ctx.log
-                .line(Level::Notice, "listener-resumed")
+                .failure(Level::Notice, "listener-resumed", self.service())
                 .field("service", self.service())
                 .field("address", self.address())
                 .send();
@@ -172,8 +172,10 @@ impl Handler for Listener {
         }
         if matches!(self.pause, Some(Pause::Limit | Pause::Queue)) {
             self.pause = None;
+            self.accept_batch(ctx)
+        } else {
+            Verdict::Hold
         }
-        Verdict::Hold
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut AcceptCtx) -> Verdict<Reason> {

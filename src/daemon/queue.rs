@@ -2,8 +2,9 @@
 //! The hand-off of accepted sockets: main pushes, workers pull. Bounded and lock-free; when it is full, main stops
 //! accepting and the kernel's backlog absorbs.
 //!
-//! A worker is woken only if one sleeps: it announces itself *before* it looks at the queue for the last time, main pushes
-//! *before* it looks for sleepers, both with sequentially consistent order, so one of them sees the other.
+//! A worker is woken only if it sleeps, and of several the one with the fewest connections: a worker announces itself
+//! *before* it looks at the queue for the last time, main pushes *before* it looks for sleepers, both with sequentially
+//! consistent order, so one of them sees the other.
 
 use crate::connection::guard::Guard;
 use crate::connection::plan::Plan;
@@ -33,19 +34,39 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Queue {
     items: ArrayQueue<Accepted>,
+    /// By worker.
+    bells: Box<[Bell]>,
+    /// How many of them are asleep.
     sleepers: AtomicUsize,
-    /// Readable when there is work and somebody slept. In every worker's epoll set, exclusively: one is woken.
-    wake: EventFd,
     /// Main waits for room.
     stalled: AtomicBool,
 }
 
+/// How one worker is woken. Alone on its cache lines: its worker writes it every time it falls asleep.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Bell {
+    /// In that worker's epoll set.
+    event: EventFd,
+    asleep: AtomicBool,
+    /// How many connections it had when it fell asleep.
+    load: AtomicUsize,
+}
+
 impl Queue {
-    pub fn new() -> io::Result<Self> {
+    /// A queue for so many workers.
+    ///
+    /// # Errors
+    /// When the system has no descriptors to give.
+    pub fn new(workers: usize) -> io::Result<Self> {
+        let bell = || {
+            let (asleep, load) = (AtomicBool::new(false), AtomicUsize::new(0));
+            Ok(Bell { event: EventFd::new()?, asleep, load })
+        };
         Ok(Self {
             items: ArrayQueue::new(CAPACITY),
+            bells: (0..workers).map(|_| bell()).collect::<io::Result<_>>()?,
             sleepers: AtomicUsize::new(0),
-            wake: EventFd::new()?,
             stalled: AtomicBool::new(false),
         })
     }
@@ -69,10 +90,15 @@ impl Queue {
         Ok(())
     }
 
+    /// Wakes the sleeper with the fewest connections, if anybody sleeps.
     fn wake_one(&self) {
         fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            self.wake.signal();
+        if self.sleepers.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let asleep = self.bells.iter().filter(|bell| bell.asleep.load(Ordering::SeqCst));
+        if let Some(bell) = asleep.min_by_key(|bell| bell.load.load(Ordering::Relaxed)) {
+            bell.event.signal();
         }
     }
 
@@ -91,21 +117,25 @@ impl Queue {
         self.items.len()
     }
 
-    /// Announces that this worker is about to sleep; false if there is work after all. Follow it with
-    /// [`Self::awake`].
-    pub fn doze(&self) -> bool {
+    /// Announces that worker `number`, which has `load` connections, is about to sleep; false if there is work after
+    /// all. Follow it with [`Self::awake`].
+    pub fn doze(&self, number: usize, load: usize) -> bool {
+        let bell = &self.bells[number];
+        bell.load.store(load, Ordering::Relaxed);
+        bell.asleep.store(true, Ordering::SeqCst);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.items.is_empty()
     }
 
-    pub fn awake(&self) {
+    pub fn awake(&self, number: usize) {
+        self.bells[number].asleep.store(false, Ordering::SeqCst);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The descriptor that wakes a worker.
-    pub fn bell(&self) -> &EventFd {
-        &self.wake
+    /// The descriptor that wakes worker `number`.
+    pub fn bell(&self, number: usize) -> &EventFd {
+        &self.bells[number].event
     }
 
     /// A worker that was woken took its batch: wakes another if there is more.
@@ -113,5 +143,26 @@ impl Queue {
         if !self.items.is_empty() {
             self.wake_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_sleepers_the_one_with_the_least_to_do_is_woken() {
+        let queue = Queue::new(3).unwrap();
+        assert!(queue.doze(0, 7));
+        assert!(queue.doze(2, 3));
+        queue.wake_one();
+        assert!(!queue.bell(0).drain() && !queue.bell(1).drain());
+        assert!(queue.bell(2).drain());
+        queue.awake(2);
+        queue.wake_one();
+        assert!(queue.bell(0).drain());
+        queue.awake(0);
+        queue.wake_one();
+        assert!((0..3).all(|number| !queue.bell(number).drain()), "nobody sleeps");
     }
 }

@@ -118,11 +118,11 @@ impl Tunnel {
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
         for warning in &config.warnings {
-            self.ctx.log.line(Level::Warning, "config-warning").field("text", warning).send();
+            self.ctx.log.line(Level::Warning, "config-warning").field("warning", warning).send();
         }
         if config.global.workers != self.global.workers {
             let text = "the number of workers changes with a restart only";
-            self.ctx.log.line(Level::Warning, "config-warning").field("text", text).send();
+            self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
         }
         let workers = self.global.workers;
         self.global = config.global;

@@ -2,9 +2,9 @@
 //! A worker: one thread, one event loop, the connections it took.
 //!
 //! Three descriptors of ours are in its epoll set. *Drain* and *stop* are broadcasts: level-triggered, in every worker's
-//! set and never read, so one write wakes all; a worker that saw drain takes it out of its set, or it would spin. The
-//! queue's *bell* is the contrast: added exclusively and read, so one push wakes one worker; that one takes at most a batch
-//! and passes the bell on if there is more.
+//! set and never read, so one write wakes all; a worker that saw drain takes it out of its set, or it would spin. Its
+//! *bell* is the contrast: its own, and read, so one push wakes one worker; that one takes at most a batch and has another
+//! woken if there is more.
 
 use super::queue::{Accepted, Queue};
 use crate::connection::connection::Connection;
@@ -95,9 +95,9 @@ struct Worker {
 impl Worker {
     fn new(number: usize, count: usize, shared: &Arc<Shared>) -> io::Result<Self> {
         let connections = Loop::new()?;
-        connections.watch(shared.queue.bell(), BELL, true)?;
-        connections.watch(&shared.drain, DRAIN, false)?;
-        connections.watch(&shared.stop, STOP, false)?;
+        connections.watch(shared.queue.bell(number), BELL)?;
+        connections.watch(&shared.drain, DRAIN)?;
+        connections.watch(&shared.stop, STOP)?;
         let ctx = Ctx::new(number, count, shared.log.clone(), clock());
         Ok(Self { connections, ctx, shared: Arc::clone(shared), draining: false, stopped: false })
     }
@@ -106,11 +106,9 @@ impl Worker {
     fn serve(&mut self) -> bool {
         let served = panic::catch_unwind(AssertUnwindSafe(|| {
             while !self.is_over() {
-                if let Err(error) = self.turn() {
-                    return Err(error);
-                }
+                self.turn()?;
             }
-            Ok(())
+            Ok::<(), io::Error>(())
         }));
         match served {
             Ok(Ok(())) => true,
@@ -132,18 +130,18 @@ impl Worker {
     fn turn(&mut self) -> io::Result<()> {
         let mut patience = self.connections.patience(self.ctx.now);
         let sleeps = patience != Some(Duration::ZERO);
-        if sleeps && !self.shared.queue.doze() || self.is_over() {
+        if sleeps && !self.shared.queue.doze(self.ctx.worker, self.connections.len()) || self.is_over() {
             patience = Some(Duration::ZERO);
         }
         let waited = self.connections.wait(patience);
         if sleeps {
-            self.shared.queue.awake();
+            self.shared.queue.awake(self.ctx.worker);
         }
         waited?;
         self.ctx.now = clock();
         let woken = self.connections.run(self.ctx.now, &mut self.ctx);
         if woken.by(BELL) {
-            self.shared.queue.bell().drain();
+            self.shared.queue.bell(self.ctx.worker).drain();
         }
         if woken.by(DRAIN) {
             self.draining = true;

@@ -70,7 +70,8 @@ struct Choked {
 #[derive(Debug, Default)]
 struct Legs {
     first: [Option<Key>; 2],
-    more: Vec<Option<Key>>,
+    #[expect(clippy::box_collection, reason = "nearly always absent: one word instead of three")]
+    more: Option<Box<Vec<Option<Key>>>>,
 }
 
 /// Which of the owner's own descriptors woke the loop, as a set of the tags given to [`Loop::watch`].
@@ -97,11 +98,10 @@ impl<H: Handler> Loop<H> {
         })
     }
 
-    /// Watches a descriptor of the loop's owner; `tag` is below 32. `exclusive`: one of several loops is woken.
-    pub fn watch(&self, fd: impl AsFd, tag: u8, exclusive: bool) -> io::Result<()> {
+    /// Watches a descriptor of the loop's owner; `tag` is below 32.
+    pub fn watch(&self, fd: impl AsFd, tag: u8) -> io::Result<()> {
         debug_assert!(tag < 32);
-        let mask = if exclusive { Mask::READ.with(Mask::EXCLUSIVE) } else { Mask::READ };
-        self.epoll.add(fd, Key { index: OWNERS_INDEX, generation: u32::from(tag) }.to_bits(), mask)
+        self.epoll.add(fd, Key { index: OWNERS_INDEX, generation: u32::from(tag) }.to_bits(), Mask::READ)
     }
 
     /// Watches it no more.
@@ -273,7 +273,7 @@ impl<H: Handler> Loop<H> {
         }
         let synced = touched.iter().try_for_each(|leg| self.sync(key, *leg, now));
         self.touched = touched;
-        synced.map_err(|error| Fault::Watch(error).into())?;
+        synced.map_err(|error| H::Reason::from(Fault::Watch(error)))?;
         if let Some(silence) = silence {
             self.restart(key, leg, silence, now);
         }
@@ -390,7 +390,7 @@ impl Legs {
         let index = usize::from(leg.0);
         match self.first.get(index) {
             Some(place) => *place,
-            None => self.more.get(index - self.first.len()).copied().flatten(),
+            None => *self.more.as_ref()?.get(index - self.first.len())?,
         }
     }
 
@@ -401,15 +401,17 @@ impl Legs {
             return;
         }
         let index = index - self.first.len();
-        if token.is_some() && self.more.len() <= index {
-            self.more.resize(index + 1, None);
+        let more = self.more.get_or_insert_default();
+        if token.is_some() && more.len() <= index {
+            more.resize(index + 1, None);
         }
-        if let Some(place) = self.more.get_mut(index) {
+        if let Some(place) = more.get_mut(index) {
             *place = token;
         }
     }
 
     fn all(&self) -> impl Iterator<Item = Key> {
-        self.first.iter().chain(&self.more).copied().flatten()
+        let more = self.more.iter().flat_map(|more| more.iter());
+        self.first.iter().chain(more).copied().flatten()
     }
 }

@@ -7,11 +7,8 @@ use super::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::sys::eventfd::EventFd;
 use crate::sys::socket::Socket;
 use std::collections::VecDeque;
-use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,7 +20,8 @@ const NONE: Interest = Interest { read: false, write: false, choked: false };
 
 fn pair() -> (Socket, Socket) {
     let (a, b) = UnixStream::pair().unwrap();
-    (a.set_nonblocking(true).unwrap(), b.set_nonblocking(true).unwrap());
+    a.set_nonblocking(true).unwrap();
+    b.set_nonblocking(true).unwrap();
     (Socket::from_fd(a.into()), Socket::from_fd(b.into()))
 }
 
@@ -380,47 +378,18 @@ fn nothing_is_left_behind_by_one_who_goes() {
     assert_eq!(world.after(10 * SECOND), [""; 0]);
 }
 
-/// How many of two loops that sleep are woken by one signal on a descriptor both watch.
-fn woken_of_two(exclusive: bool) -> usize {
-    const BELL: u8 = 5;
-    const STOP: u8 = 7;
-    let (bell, stop) = (EventFd::new().unwrap(), EventFd::new().unwrap());
-    let sleepers = [AtomicI32::new(0), AtomicI32::new(0)];
-    thread::scope(|scope| {
-        let threads = [0, 1].map(|number| {
-            let (place, bell, stop) = (&sleepers[number], &bell, &stop);
-            scope.spawn(move || {
-                let mut world = World::new();
-                world.lp.watch(bell, BELL, exclusive).unwrap();
-                world.lp.watch(stop, STOP, false).unwrap();
-                place.store(nix::unistd::gettid().as_raw(), Ordering::SeqCst);
-                world.lp.wait(Some(20 * SECOND)).unwrap();
-                let woken = world.lp.run(world.now, &mut world.told);
-                assert!(woken.by(BELL) || woken.by(STOP), "nobody rang in twenty seconds");
-                if woken.by(BELL) {
-                    stop.signal();
-                }
-                woken.by(BELL)
-            })
-        });
-        for place in &sleepers {
-            while !sleeps(place.load(Ordering::SeqCst)) {
-                thread::yield_now();
-            }
-        }
-        bell.signal();
-        threads.map(|thread| usize::from(thread.join().unwrap())).into_iter().sum()
-    })
-}
-
-/// Whether that thread of ours sleeps (proc(5), stat, the field after the name).
-fn sleeps(thread: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"))
-}
-
 #[test]
-fn an_exclusive_watch_wakes_one_of_two_loops() {
-    assert_eq!(woken_of_two(true), 1);
-    assert_eq!(woken_of_two(false), 2, "or this shows nothing");
+fn the_owners_own_descriptors_are_told_by_their_tags() {
+    let mut world = World::new();
+    let (bell, other) = (EventFd::new().unwrap(), EventFd::new().unwrap());
+    world.lp.watch(&bell, 0).unwrap();
+    world.lp.watch(&other, 31).unwrap();
+    other.signal();
+    world.lp.wait(Some(SECOND)).unwrap();
+    let woken = world.lp.run(world.now, &mut world.told);
+    assert_eq!((woken.by(0), woken.by(31)), (false, true));
+    world.lp.unwatch(&other).unwrap();
+    world.lp.wait(Some(Duration::ZERO)).unwrap();
+    assert!(!world.lp.run(world.now, &mut world.told).by(31), "watched no more, though readable still");
+    assert_eq!(world.told, [""; 0], "no handler hears of it");
 }

@@ -16,7 +16,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
     if pair.client.stream.as_tls().is_none() {
         let session = policy
             .session(pair.facts.server_name.as_deref(), ctx.worker)
-            .map_err(|error| Reason::Handshake(Side::Client, error.to_string()))?;
+            .map_err(|error| Reason::Handshake(Side::Client, error.to_string().into()))?;
         pair.client.stream.start_tls(session).map_err(failed)?;
     }
     let Some(tls) = pair.client.stream.as_tls() else { return Ok(Progress::Done) };
@@ -38,7 +38,7 @@ fn failed(how: Break) -> Reason {
     match how {
         Break::Tls(text) => Reason::Handshake(Side::Client, text),
         Break::Truncated => {
-            Reason::Handshake(Side::Client, "the client closed in the middle of the handshake".to_owned())
+            Reason::Handshake(Side::Client, "the client closed in the middle of the handshake".into())
         }
         other => Reason::broken(Side::Client, other),
     }
@@ -49,6 +49,9 @@ fn same_name(tls: &TlsStream, routed: Option<&str>) -> bool {
     match (tls.server_name(), routed) {
         (None, None) => true,
         (Some(seen), Some(routed)) => client_hello::is_same_name(seen, routed),
+        // In a TLS 1.2 resumption the library answers from the session, which has no name where nobody asked for one to
+        // be kept. The ticket could be opened, so the session was agreed under this very policy.
+        (None, Some(_)) => tls.resumed(),
         _ => false,
     }
 }

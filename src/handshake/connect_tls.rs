@@ -30,10 +30,10 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 
 /// A session for this server, resuming the newest one there is.
 fn session(pair: &Pair, service: &Service, ctx: &Ctx) -> Result<Session, Reason> {
-    let failed = |text: String| Reason::Handshake(Side::Server, text);
+    let failed = |text: String| Reason::Handshake(Side::Server, text.into());
     let route = &service.routes[pair.facts.route];
     let Some(policy) = &route.connect_tls else { return Err(failed("no TLS is configured".to_owned())) };
-    let name = route.upstream.servers.get(pair.attempt.server).and_then(|server| server.tls_name.as_deref());
+    let name = pair.chosen(service).and_then(|server| server.tls_name.as_deref());
     let mut session = policy.session(ctx.worker, name).map_err(|error| failed(error.to_string()))?;
     if let Some(ticket) = ticket_key(pair, service).and_then(|key| ctx.ticket(&key)) {
         ticket.offer(&mut session).map_err(|error| failed(error.to_string()))?;
@@ -45,15 +45,15 @@ fn session(pair: &Pair, service: &Service, ctx: &Ctx) -> Result<Session, Reason>
 pub fn ticket_key(pair: &Pair, service: &Service) -> Option<TicketKey> {
     let route = service.routes.get(pair.facts.route)?;
     let policy = route.connect_tls.as_ref()?.id();
-    let server = route.upstream.servers.get(pair.attempt.server)?;
-    Some(TicketKey { policy, server: pair.attempt.server, name: server.tls_name.clone() })
+    let name = pair.chosen(service)?.tls_name.clone();
+    Some(TicketKey { policy, server: pair.facts.server, name })
 }
 
 fn failed(how: Break) -> Reason {
     match how {
         Break::Tls(text) => Reason::Handshake(Side::Server, text),
         Break::Truncated => {
-            Reason::Handshake(Side::Server, "the server closed in the middle of the handshake".to_owned())
+            Reason::Handshake(Side::Server, "the server closed in the middle of the handshake".into())
         }
         other => Reason::broken(Side::Server, other),
     }

@@ -21,7 +21,7 @@ const DECODE_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 50];
 /// The type of a TLS record that carries a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
-fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
+fn run(pair: &mut Pair, _: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let wait = Progress::Wait(For { side: Side::Client, read: true, patience: None });
     for _ in 0..READS {
         let Some(raw) = pair.client.stream.as_raw() else { return Ok(Progress::Done) };
@@ -40,7 +40,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         match got.then {
             _ if got.bytes > 0 => {}
             Source::Empty | Source::More => return Ok(wait),
-            Source::Shut => return Err(gone(service, pair)),
+            Source::Shut => return Err(gone(pair)),
             Source::Broken(Break::Reset(_)) => return Err(Reason::Reset(Side::Client)),
             Source::Broken(how) => return Err(Reason::broken(Side::Client, how)),
         }
@@ -49,14 +49,14 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 }
 
 /// The client left without a word, or in the middle of one.
-fn gone(_service: &Service, pair: &mut Pair) -> Reason {
+fn gone(pair: &mut Pair) -> Reason {
     let said_something = pair.client.stream.as_raw().is_some_and(|raw| !raw.early().is_empty());
     let text = if said_something {
         "the client closed in the middle of its ClientHello"
     } else {
         "the client closed without a word"
     };
-    Reason::Handshake(Side::Client, text.to_owned())
+    Reason::Handshake(Side::Client, text.into())
 }
 
 /// Tells a TLS client with an alert; anybody else is told nothing.

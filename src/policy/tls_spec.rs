@@ -12,6 +12,8 @@ pub struct ServerTlsSpec {
     /// CA file whose certificates sign client certificates.
     pub client_ca: Option<PathBuf>,
     pub verify: ClientVerify,
+    /// A client's FIN without close_notify is taken for an orderly end (`truncation = "close"`).
+    pub tolerate_truncation: bool,
 }
 
 /// TLS towards servers: what `connect.tls` says.

@@ -20,7 +20,7 @@ pub const SCRATCH: usize = 256 * 1024;
 /// The buffers of a worker, lent to the streams it runs: an idle connection holds none.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(crate) tls: tls::Lent,
+    pub(crate) tls: Option<Box<tls::Lent>>,
 }
 
 /// What a read brought.

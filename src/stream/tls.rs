@@ -17,7 +17,6 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, NameType, ShutdownState, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
 use std::io::{self, Read, Write};
-use std::mem;
 
 /// A session made by policy, ready to accept or to connect.
 pub type Session = Ssl;
@@ -37,11 +36,20 @@ const LEAST_FETCH: usize = HEADER + LONGEST_BODY;
 /// Of the library: "the peer ended TCP without close_notify" (SSL_R_UNEXPECTED_EOF_WHILE_READING, openssl/sslerr.h).
 const UNEXPECTED_EOF: i32 = 294;
 
-/// The worker's memory for the library's input and output.
+/// The worker's memory for the library's input and output, and where a turn is in it.
 #[derive(Debug, Default)]
 pub struct Lent {
     /// Ciphertext from the socket; made once per worker.
     input: Vec<u8>,
+    /// Of `input`: what the library has not read. Invariant: start <= whole <= end <= input.len().
+    start: usize,
+    /// Up to here, records are complete.
+    whole: usize,
+    end: usize,
+    /// How much the next fetch may bring.
+    fetch: usize,
+    /// The last fetch was short: the kernel has no more.
+    short: bool,
     /// Ciphertext for the socket, collected over a turn.
     output: Vec<u8>,
 }
@@ -50,20 +58,12 @@ pub struct Lent {
 #[derive(Debug)]
 struct Wire {
     socket: Socket,
-    lent: Lent,
-    /// Of `lent.input`: what the library has not read. Invariant: start <= whole <= end <= input.len().
-    start: usize,
-    /// Up to here, records are complete.
-    whole: usize,
-    end: usize,
-    /// How much the next fetch may bring.
-    fetch: usize,
+    /// During a call into the library only.
+    lent: Option<Box<Lent>>,
     /// Between turns: input not read yet.
     held: Vec<u8>,
     /// Between turns: output not taken by the kernel.
     unsent: Vec<u8>,
-    /// The last fetch was short: the kernel has no more.
-    short: bool,
     /// The peer ended TCP.
     ended: bool,
     /// An end of TCP between two records ends the data in order ([`TlsStream::forgive_truncation`]).
@@ -97,21 +97,9 @@ impl TlsStream {
     /// # Errors
     /// The library's, when it is out of memory.
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
-        let wire = Wire {
-            socket,
-            lent: Lent::default(),
-            start: 0,
-            whole: 0,
-            end: 0,
-            fetch: 0,
-            held: early,
-            unsent: Vec::new(),
-            short: false,
-            ended: false,
-            forgiving: false,
-            failed: None,
-        };
-        let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error)))?;
+        let (unsent, ended, forgiving) = (Vec::new(), false, false);
+        let wire = Wire { socket, lent: None, held: early, unsent, ended, forgiving, failed: None };
+        let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: false })
     }
 
@@ -270,7 +258,9 @@ impl TlsStream {
     ) -> R {
         // An error that another session left in the thread's queue would be taken for ours.
         drop(ErrorStack::get());
-        self.inner.get_mut().borrow(mem::take(&mut scratch.tls), fetch);
+        // The worker's memory is gone only if a connection that held it panicked: then it is made anew.
+        let lent = scratch.tls.take().unwrap_or_default();
+        self.inner.get_mut().borrow(lent, fetch);
         let result = call(&mut self.inner);
         scratch.tls = self.inner.get_mut().give_back();
         result
@@ -297,8 +287,8 @@ impl TlsStream {
         match error.ssl_error() {
             None if self.inner.get_ref().ended => Break::Truncated,
             Some(stack) if unexpected_end(stack) => Break::Truncated,
-            Some(stack) => Break::Tls(self.with_verify_result(stack)),
-            None => Break::Tls(error.to_string()),
+            Some(stack) => Break::Tls(self.with_verify_result(stack).into()),
+            None => Break::Tls(error.to_string().into()),
         }
     }
 
@@ -313,35 +303,34 @@ impl TlsStream {
 }
 
 impl Wire {
-    fn borrow(&mut self, lent: Lent, fetch: usize) {
-        self.lent = lent;
-        if self.lent.input.is_empty() {
-            // The first use, or the worker's memory went with a connection that panicked.
-            self.lent.input = vec![0; SCRATCH + LEAST_FETCH];
+    fn borrow(&mut self, mut lent: Box<Lent>, fetch: usize) {
+        // Room for what is held, a whole fetch behind it, and the rest of a record.
+        let size = SCRATCH + LEAST_FETCH + self.held.len();
+        if lent.input.len() < SCRATCH + LEAST_FETCH || self.held.len() > LEAST_FETCH {
+            lent.input.resize(size.max(lent.input.len()), 0);
         }
-        self.fetch = fetch.max(LEAST_FETCH);
-        (self.start, self.whole, self.end) = (0, 0, self.held.len());
-        if self.held.len() > self.lent.input.len() {
-            self.lent.input.resize(self.held.len() + LEAST_FETCH, 0);
-        }
-        self.lent.input[..self.end].copy_from_slice(&self.held);
-        self.whole = complete_records(&self.lent.input[..self.end]);
-        self.short = false;
+        lent.fetch = fetch.max(LEAST_FETCH);
+        lent.end = self.held.len();
+        lent.start = 0;
+        lent.short = false;
+        let end = lent.end;
+        lent.input[..end].copy_from_slice(&self.held);
+        lent.whole = complete_records(&lent.input[..end]);
+        self.lent = Some(lent);
     }
 
-    fn give_back(&mut self) -> Lent {
-        let rest = &self.lent.input[self.start..self.end];
+    fn give_back(&mut self) -> Option<Box<Lent>> {
+        let mut lent = self.lent.take()?;
+        let rest = &lent.input[lent.start..lent.end];
         if rest.is_empty() {
             self.held = Vec::new();
         } else {
             self.held.clear();
             self.held.extend_from_slice(rest);
         }
-        let mut lent = mem::take(&mut self.lent);
-        (self.start, self.whole, self.end) = (0, 0, 0);
         self.send_collected(&lent.output);
         lent.output.clear();
-        lent
+        Some(lent)
     }
 
     fn send_collected(&mut self, output: &[u8]) {
@@ -363,40 +352,37 @@ impl Wire {
     fn holds_whole_record(&self) -> bool {
         self.ended && !self.held.is_empty() || complete_records(&self.held) > 0
     }
+}
 
-    /// Fetches from the socket until a whole record is there or the kernel has no more.
-    fn refill(&mut self) -> io::Result<()> {
+impl Lent {
+    /// Fetches from the socket until a whole record is there or the kernel has no more; `ended` is set at its end.
+    fn refill(&mut self, socket: &Socket, ended: &mut bool, forgiving: &mut bool) -> io::Result<()> {
         while self.start == self.whole {
-            if self.ended && self.forgiving && self.start == self.end {
+            if *ended && *forgiving && self.start == self.end {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            if self.ended {
+            if *ended {
                 // Nobody will complete it: the library shall judge the rest, and nothing torn is forgiven.
-                self.forgiving = false;
+                *forgiving = false;
                 self.whole = self.end;
                 return Ok(());
             }
-            if self.short || self.fetch == 0 {
+            if self.short {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.lent.input.copy_within(self.start..self.end, 0);
+            self.input.copy_within(self.start..self.end, 0);
             (self.start, self.whole, self.end) = (0, 0, self.end - self.start);
-            let room = (self.lent.input.len() - self.end).min(self.fetch);
-            let got = receive(&self.socket, &mut self.lent.input[self.end..self.end + room]);
+            let room = (self.input.len() - self.end).min(self.fetch);
+            let got = receive(socket, &mut self.input[self.end..self.end + room]);
             self.end += got.bytes;
             match got.then {
                 Source::More => {}
                 Source::Empty => self.short = true,
-                Source::Shut => self.ended = true,
-                Source::Broken(Break::Reset(error)) => {
-                    self.short = true;
-                    let told = io::Error::from(error.kind());
-                    self.failed = Some(error);
-                    return Err(told);
-                }
-                Source::Broken(_) => self.ended = true,
+                Source::Shut => *ended = true,
+                Source::Broken(Break::Reset(error)) => return Err(error),
+                Source::Broken(_) => *ended = true,
             }
-            self.whole = complete_records(&self.lent.input[..self.end]);
+            self.whole = complete_records(&self.input[..self.end]);
         }
         Ok(())
     }
@@ -404,17 +390,25 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.refill()?;
-        let bytes = into.len().min(self.whole - self.start);
-        into[..bytes].copy_from_slice(&self.lent.input[self.start..self.start + bytes]);
-        self.start += bytes;
+        let Some(lent) = &mut self.lent else { return Err(io::ErrorKind::WouldBlock.into()) };
+        if let Err(error) = lent.refill(&self.socket, &mut self.ended, &mut self.forgiving) {
+            let told = io::Error::from(error.kind());
+            if error.kind() != io::ErrorKind::WouldBlock {
+                self.failed = Some(error);
+            }
+            return Err(told);
+        }
+        let bytes = into.len().min(lent.whole - lent.start);
+        into[..bytes].copy_from_slice(&lent.input[lent.start..lent.start + bytes]);
+        lent.start += bytes;
         Ok(bytes)
     }
 }
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lent.output.extend_from_slice(bytes);
+        let Some(lent) = &mut self.lent else { return Err(io::ErrorKind::WouldBlock.into()) };
+        lent.output.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -18,8 +18,6 @@ impl Mask {
     pub const NONE: Self = Self(0);
     pub const READ: Self = Self(libc::EPOLLIN as u32);
     pub const WRITE: Self = Self(libc::EPOLLOUT as u32);
-    /// One wake-up wakes one of the waiting threads; may not be modified afterwards (epoll_ctl(2)).
-    pub const EXCLUSIVE: Self = Self(libc::EPOLLEXCLUSIVE as u32);
 
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -27,7 +25,7 @@ impl Mask {
     }
 
     fn event(self, token: u64) -> EpollEvent {
-        EpollEvent::new(EpollFlags::from_bits_retain(self.0.cast_signed()), token)
+        EpollEvent::new(EpollFlags::from_bits_retain(i32::from_ne_bytes(self.0.to_ne_bytes())), token)
     }
 }
 

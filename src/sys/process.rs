@@ -53,12 +53,13 @@ pub fn daemonize() -> io::Result<Side> {
 }
 
 impl Readiness {
-    /// Lets the parent exit with `status`; for 0, the terminal is let go of too.
+    /// Lets the parent exit with `status`; for 0, the terminal and the directory are let go of too.
     ///
     /// # Errors
     /// When /dev/null cannot be opened.
     pub fn tell(mut self, status: u8) -> io::Result<()> {
         if status == 0 {
+            unistd::chdir("/")?;
             let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
             unistd::dup2_stdin(&null)?;
             unistd::dup2_stdout(&null)?;

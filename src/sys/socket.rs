@@ -152,7 +152,7 @@ impl Listening {
     pub fn accept(&self) -> io::Result<(Socket, Address)> {
         // SAFETY: sockaddr_storage is plain old data for which all zeroes is a valid value (AF_UNSPEC).
         let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        let mut length = size_of_val(&storage) as libc::socklen_t;
+        let mut length = length_of(&storage);
         // SAFETY: pointer and length describe `storage`, which outlives the call; accept4(2) writes no further.
         let fd = unsafe {
             libc::accept4(
@@ -247,6 +247,11 @@ pub fn defer_accept(listening: &Listening, defer: bool) -> io::Result<()> {
     }
 }
 
+/// The size of what is handed to the kernel, as it counts.
+fn length_of<T>(value: &T) -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0)
+}
+
 /// Seconds after which a silent client is handed over although it said nothing (tcp(7) TCP_DEFER_ACCEPT).
 const DEFER_SECONDS: libc::c_int = 1;
 
@@ -259,7 +264,7 @@ fn set_defer_accept(fd: &OwnedFd, defer: bool) -> io::Result<()> {
             libc::IPPROTO_TCP,
             libc::TCP_DEFER_ACCEPT,
             (&raw const seconds).cast(),
-            size_of_val(&seconds) as libc::socklen_t,
+            length_of(&seconds),
         )
     };
     Ok(Errno::result(result).map(drop)?)
@@ -310,7 +315,6 @@ fn from_kernel(storage: &SockaddrStorage) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -356,10 +360,8 @@ mod tests {
     fn unacknowledged_bytes_reach_zero() {
         let (client, _server) = pair(&local(0));
         client.send(&[1; 1000]).unwrap();
-        let started = Instant::now();
-        while client.unacknowledged() > 0 {
-            assert!(started.elapsed() < Duration::from_secs(5));
-        }
+        // On this machine's loopback it takes microseconds.
+        assert!((0..10_000_000).any(|_| client.unacknowledged() == 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod refused;
 
 use super::raw::Document;
-use super::settings::{Mode, Settings};
+use super::settings::Settings;
 use super::*;
 use crate::log::{Level, Target};
 use crate::policy::service::{Timeouts, Truncation};
@@ -177,7 +177,7 @@ truncation = "close"
     assert_eq!(settings.global.log.target, Target::File("/base/log/t.log".into()));
     assert_eq!(settings.global.log.level, Level::Error);
     let service = &settings.services[0];
-    assert_eq!((service.mode, service.buffer, service.truncation), (Mode::Relay, 1, Truncation::Close));
+    assert_eq!((service.mode.name, service.buffer, service.truncation), ("relay", 1, Truncation::Close));
     let hour = Duration::from_secs(3600);
     let second = Duration::from_secs(1);
     assert_eq!(service.timeouts, Timeouts { handshake: second, idle: hour, ..Timeouts::default() });

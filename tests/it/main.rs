@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Integration tests: the real binary, real sockets, real programs.
+//!
+//! One test binary, because linking is what takes the time. Every module is named after a behaviour. Tests never
+//! sleep: they wait on conditions (`harness::wait_for`, a peer's [`harness::Gate`], a backend's outcome), each with a
+//! deadline. After every test the harness checks that the process is alive, that it uses no CPU time while
+//! nothing moves, and that it ends cleanly when asked to.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop where it stands")]
+#![allow(clippy::disallowed_methods, reason = "tests have no worker whose clock they could use")]
+#![allow(clippy::disallowed_types, reason = "test threads share what they saw")]
+
+#[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
+mod harness;
+
+mod churn;
+mod closing;
+mod command_line;
+mod config_errors;
+mod connect;
+mod daemonize;
+mod half_close;
+mod handshake;
+mod harness_sees;
+mod init_script;
+mod limits;
+mod logging;
+mod phases;
+mod program;
+mod programs;
+mod reload;
+mod reset;
+mod resume;
+mod shutdown;
+mod signals;
+mod slow_reader;
+mod small_buffer;
+mod stuck;
+mod syslogd;
+mod transfer;
+mod truncation;
