@@ -7,6 +7,8 @@
 
 pub mod fifo;
 pub mod pipe;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Break, Reason, Side};
 use crate::stream::endpoint::Endpoint;
@@ -450,8 +452,10 @@ impl Channel {
             return;
         }
         to.shutdown_write();
-        to.advance_close(&mut lent.scratch);
-        if to.write_ended() {
+        if let Some(how) = to.advance_close(&mut lent.scratch) {
+            moved.flags |= Moved::ERR_OUT;
+            self.die(how);
+        } else if to.write_ended() {
             self.flow = Flow::Shut;
             moved.flags |= Moved::SHUT_OUT;
         }

@@ -25,4 +25,10 @@ impl PipePool {
             self.spare.push(pipe);
         }
     }
+
+    /// How many it keeps.
+    #[cfg(test)]
+    pub(super) fn pooled(&self) -> usize {
+        self.spare.len()
+    }
 }

@@ -253,8 +253,9 @@ impl Connection {
 
     fn linger(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let client = &mut self.pair.client;
-        client.advance_close(&mut ctx.buffers.scratch);
-        let gone = client.read_ended() || client.write_broken();
+        let gone = client.advance_close(&mut ctx.buffers.scratch).is_some()
+            || client.read_ended()
+            || client.write_broken();
         let over = gone || client.write_ended() && discard(client, ctx);
         if over {
             self.heard_out = true;

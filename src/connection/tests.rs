@@ -349,6 +349,45 @@ fn who_never_acknowledges_is_waited_for_as_long_as_linger_says() {
 }
 
 #[test]
+fn who_is_gone_is_not_waited_for() {
+    let mut world = World::new();
+    let ((client, ours), (server, theirs)) = (tcp_pair(), tcp_pair());
+    while ours.unacknowledged() < 1_000_000 {
+        ours.send(&[0; 4096]).unwrap();
+    }
+    world.begin(ours, raw(theirs), &[]);
+    server.send(b"half an ans").unwrap();
+    world.until("bytes from the server", |world| {
+        world.connections.handlers().all(|c| c.pair.down.written() == 11)
+    });
+    reset(server);
+    world.until("the reset", |world| world.doing() == "delivering the last bytes before a reset");
+    world.pass(SECOND);
+    assert!(world.lives(), "the client may still take them");
+    reset(client);
+    for _ in 0..100 {
+        world.pass(Duration::from_millis(20));
+    }
+    assert!(!world.lives(), "long before the linger time is over");
+    assert_eq!(world.reason(), "server-reset");
+}
+
+#[test]
+fn an_upload_is_complete_although_the_client_takes_no_answer() {
+    let mut world = World::new();
+    let (client, server) = relaying(&mut world);
+    client.send(b"all of the upload").unwrap();
+    drop(client);
+    server.send(b"an answer for nobody").unwrap();
+    world.until("the failed write", |world| world.doing() == "delivering the last bytes before a reset");
+    world.pass(SECOND);
+    assert!(world.lives(), "a reset now might eat what the server has not read");
+    assert_eq!(drain(&server), (b"all of the upload".to_vec(), true));
+    world.pass(SECOND);
+    assert_eq!(world.reason(), "client-gone");
+}
+
+#[test]
 fn last_bytes_that_nobody_takes_end_with_the_linger_time() {
     let mut world = World::new();
     let ((_client, ours), (server, theirs)) = (unix_pair(), tcp_pair());
@@ -389,9 +428,10 @@ fn a_slow_tls_client_is_not_idle() {
     let mut world = World::new();
     let ((ours, theirs), (server, upstream)) = (unix_pair(), unix_pair());
     let (stream, peer, _scratch) = agree(ours, theirs, SslVersion::TLS1_3);
+    stream.socket().shrink_send_buffer();
     fill(stream.socket());
     world.begin_with(Endpoint::new(Stream::Tls(Box::new(stream)), 0), raw(upstream), &[]);
-    server.send(&pattern(60_000)).unwrap();
+    server.send(&pattern(180_000)).unwrap();
     let residue = |world: &World| world.connections.handlers().map(|c| c.pair.client.stream.residue()).sum();
     world.until("a residue", |world| residue(world) > 0);
     // The client takes a little at a time, each time within the idle time: all of it is progress.

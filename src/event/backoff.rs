@@ -3,7 +3,7 @@
 //!
 //! EPOLLOUT tells that *some* room is there. A sink that frees a little room at a time would have us write a little at
 //! a time, with a wake-up for each. So a leg whose last write was blocked after a few bytes ([`super::Interest::choked`])
-//! is not registered for EPOLLOUT: it is woken by a delay that doubles from [`FIRST`] to [`LONGEST`] while nothing gets
+//! is not registered for EPOLLOUT (one that took nothing at all is: the kernel tells when that changes): it is woken by a delay that doubles from [`FIRST`] to [`LONGEST`] while nothing gets
 //! better and is forgotten on progress. Handlers cannot tell the difference. See docs/timers.md.
 
 use super::Key;

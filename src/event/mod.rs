@@ -8,6 +8,8 @@ pub mod backoff;
 pub mod deadline;
 pub mod event_loop;
 pub mod list;
+#[cfg(test)]
+mod loop_tests;
 pub mod slots;
 
 pub use slots::Key;

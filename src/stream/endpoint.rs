@@ -192,17 +192,20 @@ impl Endpoint {
         self.desired.add(Ops::DATA_WRITE.or(Ops::CTRL_WRITE));
     }
 
-    /// Takes the desired operations as far as they go: close_notify, and FIN only when all before it has left.
-    pub fn advance_close(&mut self, scratch: &mut Scratch) {
+    /// Takes the desired operations as far as they go: close_notify, and FIN only when all before it has left. How the
+    /// sink broke, if it did just now.
+    pub fn advance_close(&mut self, scratch: &mut Scratch) -> Option<Break> {
         if self.write_broken || !self.desired.has(Ops::DATA_WRITE) {
-            return;
+            return None;
         }
         if !self.done.has(Ops::DATA_WRITE) {
             self.stream.end_data(scratch);
             self.done.add(Ops::DATA_WRITE);
         }
         if self.stream.residue() > 0 {
-            self.flush();
+            if let Sink::Broken(how) = self.flush().then {
+                return Some(how);
+            }
         }
         if self.stream.residue() == 0 && !self.write_broken && !self.done.has(Ops::CTRL_WRITE) {
             // Where both directions have ended a close most probably follows, which sends FIN: one call is spared.
@@ -212,6 +215,7 @@ impl Endpoint {
             }
             self.done.add(Ops::CTRL_WRITE);
         }
+        None
     }
 
     /// Sends the FIN that was left to a close which does not follow yet: what this end said may still be on its way.

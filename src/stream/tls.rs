@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A TLS session around a socket, with few system calls when busy and no buffer when idle.
 //!
-//! The library reads and writes memory: [`Wire`], which stands between it and the socket. The memory is the worker's,
+//! The library reads and writes memory: [`wire::Wire`], which stands between it and the socket. The memory is the worker's,
 //! lent *by value* before a call into the library and taken back after it ([`TlsStream::lend`]), for the library's
 //! callbacks get no context. One recv(2) fetches as many records as there are; all records of a turn leave in one
 //! send(2). The library is shown whole records only, so it never holds part of one; the incomplete record at the end of
-//! a turn is kept with the connection ([`Wire::held`]), as is what the kernel did not take ([`Wire::unsent`]); both are
+//! a turn is kept with the connection , as is what the kernel did not take ; both are
 //! given back when they are empty.
 
-use super::raw::{receive, transmit};
-use super::{Got, Put, SCRATCH, Sink, Source};
+mod wire;
+
+use super::raw::transmit;
+use super::{Got, Put, Sink, Source};
 use crate::error::Break;
 use crate::sys::openssl::KeptSession;
 use crate::sys::socket::Socket;
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, NameType, ShutdownState, Ssl, SslStream};
 use openssl::x509::X509VerifyResult;
-use std::io::{self, Read, Write};
+use std::io;
 use std::mem;
+use wire::{LEAST_FETCH, Wire};
+
+pub use wire::Lent;
 
 /// A session made by policy, ready to accept or to connect.
 pub type Session = Ssl;
@@ -25,67 +30,11 @@ pub type Session = Ssl;
 /// An agreed session, to be resumed by a later connection to the same server.
 pub type Ticket = KeptSession;
 
-/// A TLS record's header: type, version, length (RFC 8446 section 5.1).
-const HEADER: usize = 5;
-
-/// The longest record body there may be: TLS 1.2 allows 2048 bytes beyond 2^14 (RFC 5246 section 6.2.3).
-const LONGEST_BODY: usize = (1 << 14) + 2048;
-
-/// Fetched at least, whatever was asked for: a whole record must fit.
-const LEAST_FETCH: usize = HEADER + LONGEST_BODY;
-
-/// recv(2) calls per call into the library: more would let one peer keep a worker for as long as it sends.
-const FETCHES: u8 = 2;
-
-/// Records shown to the library per call: as many as a scratch buffer of large ones holds, and some small ones.
-const MOST_SHOWN: u32 = 512;
-
 /// Records in a row without payload that are put up with. A peer changes its keys every few million records.
 const MOST_BARREN: u32 = 1024;
 
 /// Of the library: "the peer ended TCP without close_notify" (SSL_R_UNEXPECTED_EOF_WHILE_READING, openssl/sslerr.h).
 const UNEXPECTED_EOF: i32 = 294;
-
-/// The worker's memory for the library's input and output, and where a turn is in it.
-#[derive(Debug, Default)]
-pub struct Lent {
-    /// Ciphertext from the socket; made once per worker.
-    input: Vec<u8>,
-    /// Of `input`: what the library has not read. Invariant: start <= whole <= end <= input.len().
-    start: usize,
-    /// Up to here, records are complete.
-    whole: usize,
-    end: usize,
-    /// How much the next fetch may bring.
-    fetch: usize,
-    /// No more is fetched in this call: the last fetch was short, or there were [`FETCHES`].
-    short: bool,
-    fetches: u8,
-    /// Records shown to the library in this call.
-    shown: u32,
-    /// Ciphertext for the socket, collected over a turn.
-    output: Vec<u8>,
-}
-
-/// What the library takes for the socket.
-#[derive(Debug)]
-struct Wire {
-    socket: Socket,
-    /// During a call into the library only.
-    lent: Option<Box<Lent>>,
-    /// Between turns: input not read yet.
-    held: Vec<u8>,
-    /// Between turns: output not taken by the kernel.
-    unsent: Vec<u8>,
-    /// The peer ended TCP.
-    ended: bool,
-    /// An end of TCP between two records ends the data in order ([`TlsStream::forgive_truncation`]).
-    forgiving: bool,
-    /// Records shown to the library since payload was last counted.
-    barren: u32,
-    /// Reading the socket failed; told once.
-    failed: Option<io::Error>,
-}
 
 /// A TLS session and its socket.
 #[derive(Debug)]
@@ -114,17 +63,8 @@ impl TlsStream {
     /// # Errors
     /// The library's, when it is out of memory.
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
-        let wire = Wire {
-            socket,
-            lent: None,
-            held: early,
-            unsent: Vec::new(),
-            ended: false,
-            forgiving: false,
-            barren: 0,
-            failed: None,
-        };
-        let inner = SslStream::new(session, wire).map_err(|error| Break::Tls(plain_words(&error).into()))?;
+        let inner = SslStream::new(session, Wire::new(socket, early))
+            .map_err(|error| Break::Tls(plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: None, barren: 0 })
     }
 
@@ -357,160 +297,6 @@ impl TlsStream {
     }
 }
 
-impl Wire {
-    fn borrow(&mut self, mut lent: Box<Lent>, fetch: usize) {
-        // Room for what is held, a whole fetch behind it, and the rest of a record.
-        let size = SCRATCH + LEAST_FETCH + self.held.len();
-        if lent.input.len() < SCRATCH + LEAST_FETCH || self.held.len() > LEAST_FETCH {
-            lent.input.resize(size.max(lent.input.len()), 0);
-        }
-        lent.fetch = fetch.max(LEAST_FETCH);
-        lent.end = self.held.len();
-        lent.start = 0;
-        lent.short = false;
-        (lent.fetches, lent.shown, lent.whole) = (0, 0, 0);
-        let end = lent.end;
-        lent.input[..end].copy_from_slice(&self.held);
-        lent.show();
-        self.lent = Some(lent);
-    }
-
-    fn give_back(&mut self) -> Option<Box<Lent>> {
-        let mut lent = self.lent.take()?;
-        let rest = &lent.input[lent.start..lent.end];
-        if rest.is_empty() {
-            self.held = Vec::new();
-        } else {
-            self.held.clear();
-            self.held.extend_from_slice(rest);
-        }
-        self.barren = self.barren.saturating_add(lent.shown);
-        self.send_collected(&lent.output);
-        lent.output.clear();
-        Some(lent)
-    }
-
-    fn send_collected(&mut self, output: &[u8]) {
-        if output.is_empty() {
-            return;
-        }
-        // What left before must arrive before.
-        let sent = if self.unsent.is_empty() { transmit(&self.socket, output) } else { Put::nothing() };
-        self.unsent.extend_from_slice(&output[sent.bytes..]);
-        if let Sink::Broken(how) = sent.then {
-            self.unsent = Vec::new();
-            self.failed = Some(match how {
-                Break::Reset(error) => error,
-                _ => io::ErrorKind::BrokenPipe.into(),
-            });
-        }
-    }
-
-    fn holds_whole_record(&self) -> bool {
-        self.ended && !self.held.is_empty() || complete_records(&self.held, 1).1 > 0
-    }
-}
-
-impl Lent {
-    /// Shows the library the complete records behind what it was shown, as many as one call may see.
-    fn show(&mut self) {
-        let allowed = MOST_SHOWN.saturating_sub(self.shown);
-        let (bytes, records) = complete_records(&self.input[self.whole..self.end], allowed);
-        self.whole += bytes;
-        self.shown += records;
-    }
-
-    /// Fetches from the socket until a whole record is there or the kernel has no more; `ended` is set at its end.
-    fn refill(&mut self, socket: &Socket, ended: &mut bool, forgiving: &mut bool) -> io::Result<()> {
-        while self.start == self.whole {
-            if *ended {
-                if *forgiving && self.start == self.end {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                // Nobody will complete it: the library shall judge the rest, and nothing torn is forgiven.
-                *forgiving = false;
-                self.whole = self.end;
-                return Ok(());
-            }
-            if self.short || self.fetches == FETCHES || self.shown >= MOST_SHOWN {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.whole, self.end) = (0, 0, self.end - self.start);
-            let room = (self.input.len() - self.end).min(self.fetch);
-            let got = receive(socket, &mut self.input[self.end..self.end + room]);
-            self.end += got.bytes;
-            self.fetches += 1;
-            match got.then {
-                Source::More => {}
-                Source::Empty => self.short = true,
-                Source::Shut => *ended = true,
-                Source::Broken(Break::Reset(error)) => return Err(error),
-                Source::Broken(_) => *ended = true,
-            }
-            self.show();
-        }
-        Ok(())
-    }
-}
-
-impl Read for Wire {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Some(lent) = &mut self.lent else { return Err(io::ErrorKind::WouldBlock.into()) };
-        if let Err(error) = lent.refill(&self.socket, &mut self.ended, &mut self.forgiving) {
-            let told = io::Error::from(error.kind());
-            if error.kind() != io::ErrorKind::WouldBlock {
-                self.failed = Some(error);
-            }
-            return Err(told);
-        }
-        let bytes = into.len().min(lent.whole - lent.start);
-        into[..bytes].copy_from_slice(&lent.input[lent.start..lent.start + bytes]);
-        lent.start += bytes;
-        Ok(bytes)
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(lent) = &mut self.lent else { return Err(io::ErrorKind::WouldBlock.into()) };
-        lent.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Put {
-    fn nothing() -> Self {
-        Self { bytes: 0, then: Sink::Full }
-    }
-}
-
-/// How many bytes of `input`, which begins with a record, belong to complete records, of at most `limit` of them, and how
-/// many records those are. What cannot be a record is complete: waiting for the rest of it would wait for ever, and the
-/// library has an alert for it.
-fn complete_records(input: &[u8], limit: u32) -> (usize, u32) {
-    let (mut at, mut records) = (0, 0);
-    while records < limit {
-        let Some(header) = input.get(at..at + HEADER) else { break };
-        let body = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        let is_record = (20..=24).contains(&header[0]) && header[1] == 3 && body <= LONGEST_BODY;
-        if !is_record {
-            return (input.len(), records + 1);
-        }
-        let next = at + HEADER + body;
-        if next > input.len() {
-            break;
-        }
-        at = next;
-        records += 1;
-    }
-    (at, records)
-}
-
 /// Whether the call only wants more from the peer.
 fn waits(error: &ssl::Error) -> bool {
     matches!(error.code(), ErrorCode::WANT_READ | ErrorCode::WANT_WRITE)
@@ -524,39 +310,3 @@ fn plain_words(stack: &ErrorStack) -> String {
 
 #[cfg(test)]
 mod stream_tests;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(kind: u8, body: usize) -> Vec<u8> {
-        let length = u16::try_from(body).unwrap().to_be_bytes();
-        let mut bytes = vec![kind, 3, 3, length[0], length[1]];
-        bytes.resize(HEADER + body, 7);
-        bytes
-    }
-
-    #[test]
-    fn only_complete_records_count() {
-        let two = [record(22, 100), record(23, 16_640)].concat();
-        for shown in 0..two.len() {
-            let expected = if shown >= 105 { 105 } else { 0 };
-            assert_eq!(complete_records(&two[..shown], 9).0, expected, "{shown} bytes shown");
-        }
-        assert_eq!(complete_records(&two, 9), (two.len(), 2));
-        assert_eq!(complete_records(&two, 1), (105, 1));
-    }
-
-    #[test]
-    fn empty_records_count() {
-        let bytes = [record(23, 0), record(23, 0), vec![23, 3]].concat();
-        assert_eq!(complete_records(&bytes, 9), (10, 2));
-    }
-
-    #[test]
-    fn what_is_no_record_is_shown_whole() {
-        assert_eq!(complete_records(b"GET / HTTP/1.1\r\n", 9).0, 16);
-        assert_eq!(complete_records(&record(23, LONGEST_BODY + 1)[..600], 9).0, 600);
-        assert_eq!(complete_records(b"GET ", 9).0, 0, "a header's length is not there yet");
-    }
-}

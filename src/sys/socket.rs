@@ -63,24 +63,42 @@ impl Socket {
         Ok(socket::send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
     }
 
+    /// Makes the kernel hold back little of what is sent.
+    #[cfg(test)]
+    pub(crate) fn shrink_send_buffer(&self) {
+        socket::setsockopt(&self.0, sockopt::SndBuf, &4096).unwrap();
+    }
+
     /// Ends our direction: FIN.
     pub fn shutdown_write(&self) -> io::Result<()> {
         Ok(socket::shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
     }
 
     /// Makes the close that follows a reset (SO_LINGER 0, socket(7)). A unix socket has no reset: its peer sees
-    /// ECONNRESET only while it has unread bytes of ours in flight, else an end.
+    /// ECONNRESET only if we close before we have read all that it sent, else an end.
     pub fn reset_on_close(&self) {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let _only_fails_on_a_dead_socket = socket::setsockopt(&self.0, sockopt::Linger, &linger);
     }
 
-    /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+    /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); of a unix socket, bytes it has not read. 0 once
+    /// the connection is over: the kernel goes on counting what was lost with it.
     pub fn unacknowledged(&self) -> usize {
+        if self.is_over() {
+            return 0;
+        }
         let mut bytes: libc::c_int = 0;
         // SAFETY: TIOCOUTQ (= SIOCOUTQ) writes one int to the pointer, which is valid for the call.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    }
+
+    /// Whether it failed or both directions have ended (POLLERR, POLLHUP); leaves the error to be read.
+    fn is_over(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one valid pollfd, which the call may write; a timeout of 0 does not wait.
+        let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
+        found > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
     }
 
     /// Our own address on this connection.

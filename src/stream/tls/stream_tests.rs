@@ -9,8 +9,12 @@ use openssl::ssl::SslVersion;
 use std::panic::{self, AssertUnwindSafe};
 
 fn over_unix() -> (TlsStream, Peer, Scratch) {
+    over_unix_with(SslVersion::TLS1_3)
+}
+
+fn over_unix_with(version: SslVersion) -> (TlsStream, Peer, Scratch) {
     let (ours, theirs) = unix_pair();
-    agree(ours, theirs, SslVersion::TLS1_3)
+    agree(ours, theirs, version)
 }
 
 fn over_tcp(version: SslVersion) -> (TlsStream, Peer, Scratch) {
@@ -34,8 +38,7 @@ fn nothing_kept(stream: &TlsStream) -> bool {
 #[test]
 fn records_cut_anywhere_are_put_together() {
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
-        let (ours, theirs) = unix_pair();
-        let (mut stream, mut peer, mut scratch) = agree(ours, theirs, version);
+        let (mut stream, mut peer, mut scratch) = over_unix_with(version);
         let two = [peer.sealed(b"first"), peer.sealed(b"second!")].concat();
         peer.send(&two);
         assert_eq!(read(&mut stream, &mut scratch).0, b"firstsecond!");
@@ -175,6 +178,42 @@ fn an_end_without_close_notify_is_a_truncation_after_all_bytes() {
 }
 
 #[test]
+fn a_forgiving_stream_takes_fin_between_records_for_the_end() {
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let (mut stream, mut peer, mut scratch) = over_unix_with(version);
+        stream.forgive_truncation();
+        let bytes = peer.sealed(b"all there is");
+        peer.send(&bytes);
+        peer.socket.shutdown_write().unwrap();
+        let (got, then) = read(&mut stream, &mut scratch);
+        assert!(got == b"all there is" && matches!(then, Source::Empty), "{then:?}");
+        assert!(matches!(read(&mut stream, &mut scratch).1, Source::Shut));
+        assert_eq!(stream.write(b"answer", &mut scratch).bytes, 6);
+        stream.end(&mut scratch);
+        peer.absorb();
+        assert_eq!(peer.opened(), (b"answer".to_vec(), ErrorCode::ZERO_RETURN), "our direction goes on");
+    }
+}
+
+#[test]
+fn a_forgiving_stream_forgives_neither_a_torn_record_nor_a_reset() {
+    let (mut stream, mut peer, mut scratch) = over_unix();
+    stream.forgive_truncation();
+    let bytes = peer.sealed(b"never complete");
+    peer.send(&bytes[..9]);
+    peer.socket.shutdown_write().unwrap();
+    read(&mut stream, &mut scratch);
+    let (_, then) = read(&mut stream, &mut scratch);
+    assert!(matches!(then, Source::Broken(Break::Truncated)), "{then:?}");
+    let (mut stream, peer, mut scratch) = over_tcp(SslVersion::TLS1_3);
+    stream.forgive_truncation();
+    reset(peer.socket);
+    await_input(stream.socket());
+    let (_, then) = read(&mut stream, &mut scratch);
+    assert!(matches!(then, Source::Broken(Break::Reset(_))), "{then:?}");
+}
+
+#[test]
 fn a_reset_is_told_as_one() {
     let (mut stream, peer, mut scratch) = over_tcp(SslVersion::TLS1_3);
     reset(peer.socket);
@@ -197,11 +236,13 @@ fn after_garbage_the_library_is_not_called_again() {
     assert!(peer.absorb().0 > 0, "the peer is told by an alert");
     let more = peer.sealed(b"more");
     peer.send(&more);
-    assert!(matches!(read(&mut stream, &mut scratch), (got, Source::Empty) if got.is_empty()));
+    let (got, then) = read(&mut stream, &mut scratch);
+    assert!(got.is_empty() && matches!(then, Source::Broken(Break::Tls(_))), "every reader is told");
     assert!(!stream.holds_input());
-    assert!(matches!(stream.write(b"x", &mut scratch), Put { bytes: 0, then: Sink::Broken(Break::Gone) }));
+    let put = stream.write(b"x", &mut scratch);
+    assert!(matches!(put, Put { bytes: 0, then: Sink::Broken(Break::Tls(_)) }), "and every writer");
     stream.end(&mut scratch);
-    assert!(matches!(stream.handshake(&mut scratch), Handshake::Failed(Break::Gone)));
+    assert!(matches!(stream.handshake(&mut scratch), Handshake::Failed(Break::Tls(_))));
     assert!(stream.take_ticket().is_none());
     assert_eq!(peer.absorb().0, 0, "not even a close_notify leaves");
     let mut untouched = vec![0; more.len() + 1];
@@ -272,6 +313,6 @@ fn a_write_never_overtakes_what_did_not_leave() {
         stream.flush();
     }
     arrived.extend(super::super::testing::drain(&peer.socket).0.into_iter().skip_while(|byte| *byte == b'#'));
-    let complete = complete_records(&arrived);
+    let (complete, _) = wire::complete_records(&arrived, u32::MAX);
     assert_eq!(complete, arrived.len(), "whole records, none torn");
 }
