@@ -5,7 +5,7 @@
 //! lent *by value* before a call into the library and taken back after it ([`TlsStream::lend`]), for the library's
 //! callbacks get no context. One recv(2) fetches as many records as there are; all records of a turn leave in one
 //! send(2). The library is shown whole records only, so it never holds part of one; the incomplete record at the end of
-//! a turn is kept with the connection , as is what the kernel did not take ; both are
+//! a turn is kept with the connection, as is what the kernel did not take; both are
 //! given back when they are empty.
 
 mod wire;
