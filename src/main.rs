@@ -55,15 +55,15 @@ fn serve(run: Run) -> u8 {
     // Before any thread is there.
     match process::daemonize() {
         Ok(Side::Parent(status)) => status,
-        Ok(Side::Child(readiness)) => serve_in_background(options, readiness),
+        Ok(Side::Child(readiness)) => serve_in_background(options, readiness, run.quiet),
         Err(error) => fail(&StartError::System("cannot go to the background", error.to_string())),
     }
 }
 
-fn serve_in_background(options: Options, readiness: Readiness) -> u8 {
+fn serve_in_background(options: Options, readiness: Readiness, quiet: bool) -> u8 {
     match Tunnel::new(options) {
         Ok(tunnel) => {
-            if tunnel.logs_to_stderr() {
+            if tunnel.logs_to_stderr() && !quiet {
                 let text = "warning: the log goes to stderr, which a daemon in the background does not have";
                 tell(&mut io::stderr(), text);
             }

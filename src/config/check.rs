@@ -12,12 +12,13 @@ use super::tls;
 use crate::log;
 use crate::mode::MODES;
 use crate::policy::service::{Timeouts, Truncation};
+use crate::stats::MAX_WORKERS;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Worker threads one may ask for; each has its own TLS contexts.
-const WORKERS: RangeInclusive<usize> = 1..=1024;
+const WORKERS: RangeInclusive<usize> = 1..=MAX_WORKERS;
 
 /// What `max_connections` may be: each connection takes two descriptors.
 const CONNECTIONS: RangeInclusive<usize> = 1..=10_000_000;

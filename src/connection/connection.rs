@@ -68,7 +68,7 @@ fn side_of(leg: Leg) -> Side {
 
 impl Connection {
     /// A connection that has just been taken from the queue.
-    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &mut Ctx) -> Self {
+    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
         Self {
             id: ctx.next_id(),

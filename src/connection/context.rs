@@ -5,6 +5,8 @@ use crate::channel::Buffers;
 use crate::log::Log;
 use crate::stream::tls::Ticket;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Sessions kept at most; beyond it all are forgotten, and the next handshakes are full ones.
@@ -30,21 +32,20 @@ pub struct Ctx {
     pub buffers: Buffers,
     pub log: Log,
     tickets: HashMap<TicketKey, Ticket>,
-    connections: u64,
-    workers: u64,
+    /// The number of the next connection, over all workers and for the life of the process.
+    ids: Arc<AtomicU64>,
 }
 
 impl Ctx {
-    /// The context of worker `worker` of `workers`.
-    pub fn new(worker: usize, workers: usize, log: Log, now: Instant) -> Self {
+    /// The context of worker `worker`; all share `ids`.
+    pub fn new(worker: usize, ids: Arc<AtomicU64>, log: Log, now: Instant) -> Self {
         let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, tickets, connections: 0, workers: workers as u64 }
+        Self { now, worker, buffers, log, tickets, ids }
     }
 
     /// A number no other connection of this process has.
-    pub fn next_id(&mut self) -> u64 {
-        self.connections += 1;
-        self.connections * self.workers + self.worker as u64
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The newest session with that server.

@@ -36,11 +36,6 @@ impl Limit {
         Some(Guard(Arc::clone(self)))
     }
 
-    /// Asks to be woken by the next connection that ends.
-    pub fn await_room(&self) {
-        self.waiting.store(true, Ordering::SeqCst);
-    }
-
     /// A reload may change it; those above it stay.
     pub fn set_most(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);

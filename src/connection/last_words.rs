@@ -54,10 +54,11 @@ pub(super) fn tell_failure(connection: &mut Connection, reason: &Reason, ctx: &C
     if std::mem::replace(&mut connection.told, true) {
         return;
     }
+    let level = if matches!(reason, Reason::Panic) { Level::Error } else { Level::Warning };
     let service = &*connection.plan.service.name;
     let mut line = ctx
         .log
-        .failure(Level::Warning, event, service)
+        .failure(level, event, service)
         .field("id", connection.id)
         .field("service", service)
         .field("client", &connection.pair.facts.client)

@@ -53,7 +53,7 @@ impl World {
         let (log, memory) = Log::to_memory(Level::Info);
         Self {
             connections: Loop::new().unwrap(),
-            ctx: Ctx::new(0, 1, log, Instant::now()),
+            ctx: Ctx::new(0, Arc::default(), log, Instant::now()),
             limit: Arc::new(Limit::new(10, EventFd::new().unwrap())),
             memory,
         }
@@ -85,7 +85,7 @@ impl World {
         };
         let plan = Plan { service, front: steps.into(), backs: Box::new([Box::default()]), relay: &Duplex };
         let guard = self.limit.enter().unwrap();
-        let connection = Box::new(Connection::new(pair, Arc::new(plan), guard, &mut self.ctx));
+        let connection = Box::new(Connection::new(pair, Arc::new(plan), guard, &self.ctx));
         self.connections.insert(connection, self.ctx.now, &mut self.ctx);
     }
 

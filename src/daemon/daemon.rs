@@ -19,7 +19,7 @@ use crate::sys::process::{self, PidFile};
 use crate::sys::signals::{Request, Signals};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -107,8 +107,7 @@ impl Tunnel {
             tunnel._pidfile = Some(created.map_err(|error| StartError::PidFile(path.clone(), error))?);
         }
         for number in 0..tunnel.global.workers {
-            worker::start(number, tunnel.global.workers, Arc::clone(&tunnel.shared))
-                .map_err(system("cannot start the workers"))?;
+            worker::start(number, Arc::clone(&tunnel.shared)).map_err(system("cannot start the workers"))?;
         }
         tunnel.warn(&config, descriptors);
         for listener in bound {
@@ -279,7 +278,8 @@ impl Tunnel {
             .send();
     }
 
-    fn warn(&self, config: &Config, descriptors: u64) {
+    /// Tells what the configuration allows that is unsafe, useless or beyond this system's limits.
+    pub(super) fn warn(&self, config: &Config, descriptors: u64) {
         for warning in &config.warnings {
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", warning).send();
         }
@@ -364,6 +364,7 @@ fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx,
         stop: EventFd::new()?,
         dump: AtomicBool::new(false),
         running: AtomicUsize::new(0),
+        ids: Arc::new(AtomicU64::new(1)),
         log: log.clone(),
     };
     Ok((Loop::new()?, AcceptCtx { now: clock(), queue, limit, log }, Arc::new(shared)))

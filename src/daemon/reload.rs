@@ -10,6 +10,7 @@ use crate::config::{self, Bind, Config, LoadContext, Report};
 use crate::error::Reason;
 use crate::log::Level;
 use crate::sys::eventfd::EventFd;
+use crate::sys::process;
 use crossbeam_queue::ArrayQueue;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -117,9 +118,7 @@ impl Tunnel {
         self.shared.limit.set_most(config.global.max_connections);
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
-        for warning in &config.warnings {
-            self.ctx.log.line(Level::Warning, "config-warning").field("warning", warning).send();
-        }
+        self.warn(&config, process::descriptor_limit());
         if config.global.workers != self.global.workers {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();

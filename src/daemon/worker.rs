@@ -12,12 +12,13 @@ use crate::connection::context::Ctx;
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
 use crate::error::Reason;
+use crate::event::Handler;
 use crate::event::event_loop::Loop;
 use crate::log::{Level, Log};
 use crate::sys::eventfd::EventFd;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,14 +46,16 @@ pub struct Shared {
     pub dump: AtomicBool,
     /// Workers that have not ended.
     pub running: AtomicUsize,
+    /// Numbers for connections.
+    pub ids: Arc<AtomicU64>,
     pub log: Log,
 }
 
-/// Starts worker `number` of `count`, and waits until it is ready to serve or could not be made.
+/// Starts worker `number`, and waits until it is ready to serve or could not be made.
 ///
 /// # Errors
 /// When the system gives no thread or descriptor.
-pub fn start(number: usize, count: usize, shared: Arc<Shared>) -> io::Result<()> {
+pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel();
     shared.running.fetch_add(1, Ordering::SeqCst);
     let thread = thread::Builder::new().name(format!("worker-{number}"));
@@ -60,12 +63,12 @@ pub fn start(number: usize, count: usize, shared: Arc<Shared>) -> io::Result<()>
         let shared = Arc::clone(&shared);
         // A worker is made in its own thread: its list of connections never leaves it.
         move || {
-            let mut made = Worker::new(number, count, &shared);
+            let mut made = Worker::new(number, &shared);
             let told = sender.send(made.as_ref().map(drop).map_err(|error| io::Error::from(error.kind())));
             drop((told, sender));
             // A worker that panics outside of any connection is replaced by a new one.
             while made.as_mut().is_ok_and(|worker| !worker.serve()) {
-                made = Worker::new(number, count, &shared);
+                made = Worker::new(number, &shared);
             }
             drop(made);
             shared.running.fetch_sub(1, Ordering::SeqCst);
@@ -93,12 +96,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(number: usize, count: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+    fn new(number: usize, shared: &Arc<Shared>) -> io::Result<Self> {
         let connections = Loop::new()?;
         connections.watch(shared.queue.bell(number), BELL)?;
         connections.watch(&shared.drain, DRAIN)?;
         connections.watch(&shared.stop, STOP)?;
-        let ctx = Ctx::new(number, count, shared.log.clone(), clock());
+        let ctx = Ctx::new(number, Arc::clone(&shared.ids), shared.log.clone(), clock());
         Ok(Self { connections, ctx, shared: Arc::clone(shared), draining: false, stopped: false })
     }
 
@@ -165,11 +168,15 @@ impl Worker {
             if main_waits {
                 self.shared.limit.room().signal();
             }
-            let Accepted { socket, client, plan, guard, at } = accepted;
-            let pair = Pair::new(socket, client, plan.service.buffer, at);
-            let connection = Box::new(Connection::new(pair, plan, guard, &mut self.ctx));
+            let connection = self.connection(accepted);
             self.connections.insert(connection, self.ctx.now, &mut self.ctx);
         }
+    }
+
+    fn connection(&self, accepted: Accepted) -> Box<Connection> {
+        let Accepted { socket, client, plan, guard, at } = accepted;
+        let pair = Pair::new(socket, client, plan.service.buffer, at);
+        Box::new(Connection::new(pair, plan, guard, &self.ctx))
     }
 
     fn stop(&mut self) {
@@ -179,7 +186,7 @@ impl Worker {
             }
         }
         while let Some((accepted, _)) = self.shared.queue.pop() {
-            drop(accepted);
+            self.connection(accepted).closed(Reason::Stopped, &mut self.ctx);
         }
         for key in self.connections.keys() {
             self.connections.close(key, Reason::Stopped, &mut self.ctx);

@@ -29,9 +29,6 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 tls.forgive_truncation();
             }
             pair.facts.shaken = Some(ctx.now);
-            if service.truncation == Truncation::Close {
-                tls.forgive_truncation();
-            }
             Ok(Progress::Done)
         }
     }

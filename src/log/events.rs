@@ -32,7 +32,6 @@ pub const EVENTS: &[Event] = &[
     event("listener-closed", Level::Notice, "a listener was closed"),
     event("listener-paused", Level::Warning, "nothing more is accepted for now"),
     event("listener-resumed", Level::Notice, "a paused listener accepts again"),
-    event("accept-failed", Level::Warning, "a connection could not be accepted"),
     event("reload-started", Level::Notice, "the configuration is read anew"),
     event("reload-done", Level::Notice, "the new configuration applies"),
     event("reload-failed", Level::Error, "the old configuration stays"),

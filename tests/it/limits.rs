@@ -205,12 +205,7 @@ fn when_the_kernel_runs_out_it_pauses_and_comes_back() {
         observe_for(Duration::from_secs(1));
         let calls = strace.calls().len();
         assert!(calls < 50, "{error}: {calls} attempts in a second");
-        let said = rig
-            .tunnel
-            .log_lines()
-            .iter()
-            .filter(|line| line.is("accept-failed") || line.is("listener-paused"))
-            .count();
+        let said = rig.tunnel.log_lines().iter().filter(|line| line.is("listener-paused")).count();
         assert!((1..20).contains(&said), "{error}: {said} lines about it:\n{}", rig.tunnel.log_text());
         strace.detach();
         let released = Instant::now();

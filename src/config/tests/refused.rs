@@ -7,9 +7,9 @@ use super::{GOOD, checked};
 const BAD_GLOBALS: &[(&str, &str)] = &[
     ("worker = 1", "1: error: unknown key \"worker\" in [global]"),
     ("idle = \"1s\"", "1: error: unknown key \"idle\" in [global]"),
-    ("workers = 0", "11: error: `workers` must be between 1 and 1024"),
-    ("workers = -1", "11: error: `workers` must be between 1 and 1024"),
-    ("workers = 99999999999999999999", "11: error: `workers` must be between 1 and 1024"),
+    ("workers = 0", "11: error: `workers` must be between 1 and 128"),
+    ("workers = -1", "11: error: `workers` must be between 1 and 128"),
+    ("workers = 99999999999999999999", "11: error: `workers` must be between 1 and 128"),
     ("workers = \"4\"", "11: error: `workers` must be \"auto\" or a number, not \"4\""),
     ("workers = 1.5", "11: error: `workers` must be a number, not a float"),
     ("max_connections = 0", "19: error: `max_connections` must be between 1 and 10000000"),
