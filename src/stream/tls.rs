@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A TLS session around a socket, with few system calls when busy and no buffer when idle.
 //!
-//! The library reads and writes memory: [`wire::Wire`], which stands between it and the socket. The memory is the worker's,
-//! lent *by value* before a call into the library and taken back after it ([`TlsStream::lend`]), for the library's
+//! The library reads and writes memory: `wire::Wire`, which stands between it and the socket. The memory is the worker's,
+//! lent *by value* before a call into the library and taken back after it (`TlsStream::lend`), for the library's
 //! callbacks get no context. One recv(2) fetches as many records as there are; all records of a turn leave in one
 //! send(2). The library is shown whole records only, so it never holds part of one; the incomplete record at the end of
 //! a turn is kept with the connection, as is what the kernel did not take; both are

@@ -30,7 +30,7 @@ const TABLE: [(Signal, Request); 6] = [
     (Signal::SIGQUIT, Request::Quit),
 ];
 
-/// The signals of [`TABLE`], blocked for the process and readable here.
+/// The signals of `TABLE`, blocked for the process and readable here.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
