@@ -14,7 +14,7 @@ use crate::mode::MODES;
 use crate::policy::service::{Timeouts, Truncation};
 use crate::stats::MAX_WORKERS;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Worker threads one may ask for; each has its own TLS contexts.
@@ -142,7 +142,7 @@ fn check_log(fields: Fields<'_>, directory: &Path, report: &mut Report) -> log::
         checked.level = node.choice(&LEVELS, report).unwrap_or(checked.level);
     }
     let facility = fields.get("facility").and_then(|node| check_facility(node, report));
-    let socket = fields.get("socket").and_then(|node| check_path(node, directory, report));
+    let socket = fields.get("socket").and_then(|node| node.path(directory, report));
     let written = fields.get("target").and_then(|node| node.string(report));
     let target = written.map_or("syslog", |text| text.value);
     checked.target = match target.strip_prefix("file:") {
@@ -183,16 +183,6 @@ fn check_facility(node: Node<'_>, report: &mut Report) -> Option<log::Facility> 
         unknown_word("facility", text, log::Facility::NAMES, report);
     }
     found
-}
-
-/// A path, made absolute.
-pub(super) fn check_path(node: Node<'_>, directory: &Path, report: &mut Report) -> Option<PathBuf> {
-    let text = node.string(report)?;
-    if text.value.is_empty() {
-        report.error(text.place, format!("`{}` must not be empty", node.key));
-        return None;
-    }
-    Some(directory.join(text.value))
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

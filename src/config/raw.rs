@@ -9,7 +9,7 @@ use super::report::{Complaint, Place, Report, nearest};
 use super::tree::{self, Entries, Item, Key, Value};
 use super::values::{format_duration, format_size, parse_duration, parse_size};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A kind of table in the configuration file.
@@ -325,6 +325,16 @@ impl<'t> Node<'t> {
             unknown_word(self.key, text, &words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), report);
         }
         found.map(|(_, value)| *value)
+    }
+
+    /// A path, made absolute from `directory`.
+    pub(super) fn path(&self, directory: &Path, report: &mut Report) -> Option<PathBuf> {
+        let text = self.string(report)?;
+        if text.value.is_empty() {
+            report.error(text.place, format!("`{}` must not be empty", self.key));
+            return None;
+        }
+        Some(directory.join(text.value))
     }
 
     /// A table, of which unknown keys are reported.

@@ -4,7 +4,6 @@
 //! Not here: opening any file that is named, or asking the TLS library what it knows; the policy does both.
 
 use super::address::check_host;
-use super::check::check_path;
 use super::raw::{self, At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{Endpoint, Tls, TlsPlaces};
@@ -48,7 +47,7 @@ pub(super) fn check_accept(
     let verify_node = fields.get("verify");
     let verify = verify_node.and_then(|node| node.choice(&VERIFY, report));
     let ca_node = fields.get("client_ca");
-    let client_ca = ca_node.and_then(|node| check_path(node, directory, report));
+    let client_ca = ca_node.and_then(|node| node.path(directory, report));
     if let (Some(ca), Some(node), Some(ClientVerify::None)) = (ca_node, verify_node, verify) {
         report
             .error(node.place, "`verify` is \"none\", yet there is a `client_ca`")
@@ -90,7 +89,7 @@ pub(super) fn check_connect(
         report.error(node.place, "`connect.tls` takes one `certificate` only");
     }
     let common = check_common(fields, report);
-    let ca = fields.get("ca").and_then(|node| check_path(node, directory, report));
+    let ca = fields.get("ca").and_then(|node| node.path(directory, report));
     let server_name = fields.get("server_name").and_then(|node| check_server_name(node, report));
     let verify_node = fields.get("verify");
     let verify = verify_node.and_then(|node| node.boolean(report)).unwrap_or(true);

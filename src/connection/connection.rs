@@ -7,6 +7,7 @@
 
 use super::context::Ctx;
 use super::guard::Guard;
+use super::last_words::{self, Subject};
 use super::pair::Pair;
 use super::plan::Plan;
 use super::relay::{BothReady, Turn};
@@ -31,9 +32,9 @@ const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// One client and its server.
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) id: u64,
+    id: u64,
     pub(super) pair: Pair,
-    pub(super) plan: Arc<Plan>,
+    plan: Arc<Plan>,
     phase: Phase,
     /// What happened since the last turn.
     ready: BothReady,
@@ -42,7 +43,7 @@ pub struct Connection {
     /// The client was heard out: nothing of ours can be eaten by a reset.
     heard_out: bool,
     /// That it failed was told when it did.
-    pub(super) told: bool,
+    told: bool,
     _guard: Guard,
 }
 
@@ -103,7 +104,19 @@ impl Connection {
 
     /// Tells its state to the log.
     pub fn dump(&self, ctx: &Ctx) {
-        super::last_words::describe(self, ctx);
+        last_words::describe(self.id, &self.pair, &self.plan.service, self.activity(), ctx);
+    }
+
+    fn subject(&mut self) -> Subject<'_> {
+        let doing = self.activity();
+        Subject { id: self.id, pair: &mut self.pair, service: &self.plan.service, doing }
+    }
+
+    /// Tells, once, of a failure, while it is known what the connection was doing.
+    fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
+        if !mem::replace(&mut self.told, true) {
+            last_words::tell_failure(&self.subject(), reason, ctx);
+        }
     }
 
     fn timeouts(&self) -> &Timeouts {
@@ -231,7 +244,7 @@ impl Connection {
 
     /// A handshake failed.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
-        super::last_words::tell_failure(self, &reason, ctx);
+        self.tell_failure(&reason, ctx);
         match reason {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
@@ -386,7 +399,8 @@ impl Handler for Box<Connection> {
         if !matches!(reason, Reason::Done) && !self.heard_out {
             self.pair.reset();
         }
-        super::last_words::say(&mut self, &reason, ctx);
+        self.tell_failure(&reason, ctx);
+        last_words::say(self.subject(), &reason, ctx);
         self.pair.up.release(&mut ctx.buffers);
         self.pair.down.release(&mut ctx.buffers);
     }

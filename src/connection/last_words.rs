@@ -1,35 +1,43 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is told of a connection when it has ended: one line, one more if it failed, its counters, its TLS session.
 
-use super::connection::Connection;
 use super::context::Ctx;
 use super::pair::Pair;
 use crate::error::{Reason, Side};
 use crate::handshake::connect_tls::ticket_key;
 use crate::log::Level;
+use crate::policy::service::Service;
 use crate::stats::Counter;
 use crate::stream::tls::TlsStream;
 use std::fmt;
 use std::time::Duration;
 
+/// The connection that is spoken of.
+pub(super) struct Subject<'c> {
+    pub(super) id: u64,
+    pub(super) pair: &'c mut Pair,
+    pub(super) service: &'c Service,
+    /// What it is doing.
+    pub(super) doing: &'static str,
+}
+
 /// Tells of a connection that ended for `reason`.
-pub(super) fn say(connection: &mut Connection, reason: &Reason, ctx: &mut Ctx) {
-    count(connection, reason, ctx);
-    tell_failure(connection, reason, ctx);
-    tell_end(connection, reason, ctx);
-    keep_session(connection, ctx);
+pub(super) fn say(mut subject: Subject<'_>, reason: &Reason, ctx: &mut Ctx) {
+    count(&subject, reason, ctx);
+    tell_end(&mut subject, reason, ctx);
+    keep_session(&mut subject, ctx);
 }
 
 /// Tells of a live connection, in a dump of state.
-pub(super) fn describe(connection: &Connection, ctx: &Ctx) {
-    let Pair { facts, up, down, .. } = &connection.pair;
+pub(super) fn describe(id: u64, pair: &Pair, service: &Service, doing: &'static str, ctx: &Ctx) {
+    let Pair { facts, up, down, .. } = pair;
     ctx.log
         .line(Level::Notice, "state")
-        .field("id", connection.id)
+        .field("id", id)
         .field("worker", ctx.worker)
-        .field("service", &connection.plan.service.name)
+        .field("service", &service.name)
         .field("client", &facts.client)
-        .field("doing", connection.activity())
+        .field("doing", doing)
         .field("age", Millis(ctx.now.saturating_duration_since(facts.accepted)))
         .field("in", up.read())
         .field("out", down.written())
@@ -38,31 +46,28 @@ pub(super) fn describe(connection: &Connection, ctx: &Ctx) {
         .send();
 }
 
-fn count(connection: &Connection, reason: &Reason, ctx: &Ctx) {
-    let (stats, worker) = (&connection.plan.service.stats, ctx.worker);
+fn count(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
+    let (stats, worker) = (&subject.service.stats, ctx.worker);
     stats.add(worker, Counter::Closed, 1);
     if !matches!(reason, Reason::Done) {
         stats.add(worker, Counter::Failed, 1);
     }
-    stats.add(worker, Counter::BytesFromClients, connection.pair.up.read());
-    stats.add(worker, Counter::BytesToClients, connection.pair.down.written());
+    stats.add(worker, Counter::BytesFromClients, subject.pair.up.read());
+    stats.add(worker, Counter::BytesToClients, subject.pair.down.written());
 }
 
-/// Tells, once, of a failure that deserves a line of its own, while it is known what the connection was doing.
-pub(super) fn tell_failure(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
+/// Tells of a failure that deserves a line of its own.
+pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let Some(event) = reason.failure() else { return };
-    if std::mem::replace(&mut connection.told, true) {
-        return;
-    }
     let level = if matches!(reason, Reason::Panic) { Level::Error } else { Level::Warning };
-    let service = &*connection.plan.service.name;
+    let service = &*subject.service.name;
     let mut line = ctx
         .log
         .failure(level, event, service)
-        .field("id", connection.id)
+        .field("id", subject.id)
         .field("service", service)
-        .field("client", &connection.pair.facts.client)
-        .field("while", connection.activity())
+        .field("client", &subject.pair.facts.client)
+        .field("while", subject.doing)
         .field("reason", reason.word());
     if let Some(detail) = reason.detail() {
         line = line.field("error", detail);
@@ -70,24 +75,24 @@ pub(super) fn tell_failure(connection: &mut Connection, reason: &Reason, ctx: &C
     line.send();
 }
 
-fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
+fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let line = ctx.log.line(Level::Info, "connection-closed");
     if !line.is_wanted() {
         return;
     }
-    let service = &connection.plan.service;
+    let service = subject.service;
     let mut line = line
-        .field("id", connection.id)
+        .field("id", subject.id)
         .field("service", &service.name)
-        .field("client", &connection.pair.facts.client);
-    let server = connection.pair.chosen(service);
-    if let (Some(server), Some(_)) = (server, connection.pair.facts.connect_time) {
+        .field("client", &subject.pair.facts.client);
+    let server = subject.pair.chosen(service);
+    if let (Some(server), Some(_)) = (server, subject.pair.facts.connect_time) {
         line = line.field("server", &server.address);
     }
-    if let Some(name) = &connection.pair.facts.server_name {
+    if let Some(name) = &subject.pair.facts.server_name {
         line = line.field("sni", name);
     }
-    if let Some(tls) = connection.pair.client.stream.as_tls() {
+    if let Some(tls) = subject.pair.client.stream.as_tls() {
         if let Some(alpn) = tls.alpn() {
             line = line.bytes("alpn", alpn);
         }
@@ -97,10 +102,10 @@ fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
             line = line.field("resumed", yes(tls.resumed()));
         }
     }
-    if let Some(tls) = connection.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
+    if let Some(tls) = subject.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
         line = line.field("server_tls", tls.version()).field("server_resumed", yes(tls.resumed()));
     }
-    let Pair { facts, up, down, .. } = &connection.pair;
+    let Pair { facts, up, down, .. } = &*subject.pair;
     if let Some(shaken) = facts.shaken {
         line = line.field("t_handshake", Millis(shaken.saturating_duration_since(facts.accepted)));
     }
@@ -115,9 +120,9 @@ fn tell_end(connection: &mut Connection, reason: &Reason, ctx: &Ctx) {
 }
 
 /// Keeps the session with the server for the next connection to it.
-fn keep_session(connection: &mut Connection, ctx: &mut Ctx) {
-    let Some(key) = ticket_key(&connection.pair, &connection.plan.service) else { return };
-    let server = connection.pair.endpoint_mut(Side::Server);
+fn keep_session(subject: &mut Subject<'_>, ctx: &mut Ctx) {
+    let Some(key) = ticket_key(subject.pair, subject.service) else { return };
+    let server = subject.pair.endpoint_mut(Side::Server);
     let ticket = server.and_then(|end| end.stream.as_tls()).and_then(TlsStream::take_ticket);
     if let Some(ticket) = ticket {
         ctx.keep_ticket(key, ticket);
