@@ -271,7 +271,6 @@ fn both_workers_work() {
 }
 
 #[test]
-#[ignore = "all of them go to the worker that is woken first (EPOLLEXCLUSIVE); to be decided"]
 fn connections_opened_one_after_the_other_are_shared_among_the_workers() {
     let rig = Rig::echo(Sides::Terminate, "");
     let mut held: Vec<_> = (0..100).map(|_| rig.client()).collect();

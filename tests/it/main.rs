@@ -21,12 +21,15 @@ mod daemonize;
 mod half_close;
 mod handshake;
 mod harness_sees;
+#[cfg(not(feature = "aws-lc"))]
+mod hostile;
 mod init_script;
 mod limits;
 mod logging;
 mod phases;
 mod program;
 mod programs;
+mod regression;
 mod reload;
 mod reset;
 mod resume;

@@ -7,6 +7,7 @@
 //! * [`TlsClient`]: how a client shakes hands.
 //! * [`Backend`]: a server made of one closure.
 //! * [`hello`], [`refusing`], [`BlackHole`], [`Limited`]: peers that break off.
+//! * [`Forger`]: a TLS client whose records are made by hand.
 //! * [`Program`], [`Nginx`]: other people's programs.
 //! * [`Rig`]: all of them joined in one of the four combinations of [`Sides`].
 //!
@@ -17,12 +18,16 @@
 mod backend;
 mod client;
 mod faults;
+#[cfg(not(feature = "aws-lc"))]
+mod forge;
 mod peer;
 mod pki;
 mod program;
 mod rig;
 mod tunnel;
 
+#[cfg(not(feature = "aws-lc"))]
+pub(crate) use forge::{DATA, Forger, HANDSHAKE, KEY_UPDATE};
 pub(crate) use {
     backend::{Backend, Listening, echo},
     client::{Failure, TlsClient},
