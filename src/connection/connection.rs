@@ -17,7 +17,7 @@ use crate::event::{Fault, Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::handshake::{Cursor, Progress};
 use crate::policy::service::Timeouts;
 use crate::stats::Counter;
-use crate::stream::Source;
+use crate::stream::{Sink, Source};
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -172,12 +172,15 @@ impl Connection {
 
     /// The kernel says that `side` failed. While it is being read, reading tells how; after its end nobody would.
     fn note_failure(&mut self, side: Side) {
-        let ended = self.pair.endpoint(side).is_some_and(|end| end.read_ended() && !end.write_ended());
-        if ended {
-            let how = Break::Reset(io::ErrorKind::ConnectionReset.into());
-            let channel = if side == Side::Client { &mut self.pair.down } else { &mut self.pair.up };
-            channel.lose_sink(how);
+        let Some(end) = self.pair.endpoint_mut(side) else { return };
+        if !end.read_ended() || end.write_ended() {
+            return;
         }
+        let how = Break::Reset(io::ErrorKind::ConnectionReset.into());
+        // Or the kernel would tell again and again while the other direction is still busy.
+        end.note_sink(0, &Sink::Broken(how.again()));
+        let channel = if side == Side::Client { &mut self.pair.down } else { &mut self.pair.up };
+        channel.lose_sink(how);
     }
 
     fn relay(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
@@ -194,6 +197,7 @@ impl Connection {
                 return self.abort(reason, side.other(), ctx);
             }
         }
+        let alone = pair.server.is_none();
         match (pair.up.flow(), pair.down.flow()) {
             (Flow::Shut, Flow::Shut) => Verdict::Close(Reason::Done),
             // Nobody takes what the client says; it has got all that is for it.
@@ -207,6 +211,8 @@ impl Connection {
                 let reason = pair.down.take_reason().unwrap_or(Reason::Done);
                 self.abort(reason, Side::Server, ctx)
             }
+            // We answer by ourselves, and the answer reaches nobody.
+            (_, Flow::Dead(_)) if alone => Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done)),
             _ => {
                 for side in [Side::Client, Side::Server] {
                     if let Some(end) = pair.endpoint_mut(side) {
