@@ -188,15 +188,15 @@ fn answers_that_nobody_reads_do_not_pile_up() {
                 break;
             }
         }
+        assert!(most < before.rss + 3_072, "payload = {payload}: {before:?} became {most} KiB");
         let line = rig.tunnel.wait_closed(1).remove(0);
         assert_eq!(line.get("reason"), reason, "{}", line.text);
-        assert!(most < before.rss + 3_072, "{before:?} became {most} KiB");
     }
 }
 
-/// `truncation = "close"` took every end of TCP for an end in order, torn records as well.
-/// Half a record is a truncation whatever the service says: the server must not take what came for the whole.
-/// (That an end between records is forgiven, and the reply arrives, is in `truncation`.)
+/// With `truncation = "close"` an end of TCP between two records was passed on as a reset all the same. Now that it is an
+/// end, the opposite mistake must not be made: half a record is a truncation whatever the service says, or the
+/// server would take what came for the whole. (That the reply still arrives is in `truncation`.)
 #[test]
 fn a_torn_record_is_never_forgiven() {
     let rig = one_worker("truncation = \"close\"", |mut peer| peer.receive_all());
