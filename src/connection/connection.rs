@@ -54,12 +54,18 @@ enum Phase {
     /// The client was told the end; what it still says is discarded until it ends too.
     Linger(Reason),
     /// The last bytes are on their way to the side that does not know yet; then everything is reset.
-    Abort {
-        reason: Reason,
-        sink: Side,
-        until: Instant,
-        pause: Duration,
-    },
+    Abort(Box<Abort>),
+}
+
+/// A reset that waits. Few connections end so, and all would carry the room for it.
+#[derive(Debug)]
+struct Abort {
+    reason: Reason,
+    /// Who must have the last bytes before.
+    sink: Side,
+    until: Instant,
+    /// When to look again.
+    pause: Duration,
 }
 
 /// Leg 0 is the client, leg 1 the server.
@@ -89,7 +95,7 @@ impl Connection {
         match &self.phase {
             Phase::Handshake(cursor) => {
                 let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                steps.get(cursor.index).map_or("starting", |step| step.name)
+                cursor.step(steps).map_or("starting", |step| step.name)
             }
             Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
                 (Flow::Open, Flow::Open) => "relaying",
@@ -98,7 +104,7 @@ impl Connection {
                 _ => "delivering the last bytes",
             },
             Phase::Linger(_) => "hearing the client out",
-            Phase::Abort { .. } => "delivering the last bytes before a reset",
+            Phase::Abort(_) => "delivering the last bytes before a reset",
         }
     }
 
@@ -141,7 +147,7 @@ impl Connection {
         match self.phase {
             Phase::Relay => self.relay(ctx),
             Phase::Linger(_) => self.linger(ctx),
-            Phase::Abort { .. } | Phase::Handshake(_) => self.await_acknowledgement(ctx),
+            Phase::Abort(_) | Phase::Handshake(_) => self.await_acknowledgement(ctx),
         }
     }
 
@@ -164,7 +170,7 @@ impl Connection {
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
             match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => *cursor = Cursor { in_back: true, ..Cursor::default() },
+                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
                 progress => return Ok(progress),
             }
         }
@@ -286,13 +292,14 @@ impl Connection {
     /// A stream broke, and all that had come of it was handed on: `sink` must learn that it is not complete.
     fn abort(&mut self, reason: Reason, sink: Side, ctx: &Ctx) -> Verdict<Reason> {
         let until = ctx.now + self.timeouts().linger;
-        self.phase = Phase::Abort { reason, sink, until, pause: LOOK_AGAIN };
+        self.phase = Phase::Abort(Box::new(Abort { reason, sink, until, pause: LOOK_AGAIN }));
         self.await_acknowledgement(ctx)
     }
 
     /// A reset would eat what the peer's kernel has not acknowledged.
     fn await_acknowledgement(&mut self, ctx: &Ctx) -> Verdict<Reason> {
-        let Phase::Abort { sink, until, pause, .. } = &mut self.phase else { return Verdict::Hold };
+        let Phase::Abort(abort) = &mut self.phase else { return Verdict::Hold };
+        let Abort { sink, until, pause, .. } = &mut **abort;
         let sink = self.pair.endpoint(*sink).filter(|end| !end.write_broken());
         let socket = sink.and_then(|end| end.stream.socket());
         let arrived = socket.is_none_or(|socket| socket.unacknowledged() == 0);
@@ -306,7 +313,8 @@ impl Connection {
 
     fn take_reason(&mut self) -> Reason {
         match mem::replace(&mut self.phase, Phase::Relay) {
-            Phase::Linger(reason) | Phase::Abort { reason, .. } => reason,
+            Phase::Linger(reason) => reason,
+            Phase::Abort(abort) => abort.reason,
             Phase::Handshake(_) | Phase::Relay => Reason::Done,
         }
     }
@@ -343,16 +351,16 @@ impl Handler for Box<Connection> {
         let side = side_of(leg);
         let Some(end) = self.pair.endpoint(side) else { return Interest::default() };
         match &self.phase {
-            Phase::Handshake(cursor) => match cursor.waits.filter(|wait| wait.side == side) {
-                Some(wait) => end.interest(wait.read, !wait.read),
-                None => end.interest(false, false),
+            Phase::Handshake(cursor) => match cursor.waits {
+                Some((waiting, read)) if waiting == side => end.interest(read, !read),
+                _ => end.interest(false, false),
             },
             Phase::Relay => {
                 let output = self.pair.channel_from(side.other()).held() > 0;
                 end.interest(wants_input(&self.pair, side), output)
             }
             Phase::Linger(_) if side == Side::Client => end.interest(end.write_ended(), false),
-            Phase::Linger(_) | Phase::Abort { .. } => Interest::default(),
+            Phase::Linger(_) | Phase::Abort(_) => Interest::default(),
         }
     }
 
@@ -385,7 +393,7 @@ impl Handler for Box<Connection> {
         match &mut self.phase {
             Phase::Handshake(cursor) => {
                 let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let step = steps.get(cursor.index);
+                let step = cursor.step(steps);
                 match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service)) {
                     Some(reason) => Verdict::Close(reason),
                     None => self.advance(ctx),
@@ -397,7 +405,7 @@ impl Handler for Box<Connection> {
                 _ => Reason::HalfCloseTimeout,
             }),
             Phase::Linger(_) => Verdict::Close(self.take_reason()),
-            Phase::Abort { .. } => self.await_acknowledgement(ctx),
+            Phase::Abort(_) => self.await_acknowledgement(ctx),
         }
     }
 

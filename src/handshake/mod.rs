@@ -48,11 +48,22 @@ pub struct For {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
     pub in_back: bool,
-    pub index: usize,
-    pub waits: Option<For>,
+    index: u8,
+    /// Which side it waits for, and whether for its bytes; else for room to write.
+    pub waits: Option<(Side, bool)>,
 }
 
 impl Cursor {
+    /// The beginning of a route's back.
+    pub fn at_back() -> Self {
+        Self { in_back: true, ..Self::default() }
+    }
+
+    /// The step it is at.
+    pub fn step<'s>(&self, steps: &'s [Step]) -> Option<&'s Step> {
+        steps.get(usize::from(self.index))
+    }
+
     /// Runs steps of `steps` until one waits or fails or the list is exhausted.
     ///
     /// # Errors
@@ -64,11 +75,11 @@ impl Cursor {
         service: &Service,
         ctx: &mut Ctx,
     ) -> Result<Progress, Reason> {
-        while let Some(step) = steps.get(self.index) {
+        while let Some(step) = self.step(steps) {
             match (step.run)(pair, service, ctx)? {
                 Progress::Done => self.index += 1,
                 Progress::Wait(wait) => {
-                    self.waits = Some(wait);
+                    self.waits = Some((wait.side, wait.read));
                     return Ok(Progress::Wait(wait));
                 }
             }
