@@ -137,8 +137,8 @@ impl Connection {
                     self.phase = Phase::Relay;
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
-                    // Who speaks first has most probably spoken by now.
-                    self.ready.client.read = true;
+                    // Who speaks first has most probably spoken by now; a TLS client was read to the last byte.
+                    self.ready.client.read = self.pair.client.stream.as_tls().is_none();
                 }
                 Ok(Progress::Wait(wait)) => return self.keep(wait.patience),
                 Err(reason) => return self.fail(reason, ctx),

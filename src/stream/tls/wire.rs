@@ -43,6 +43,8 @@ pub(super) struct Wire {
     pub(super) unsent: Vec<u8>,
     /// The peer ended TCP.
     pub(super) ended: bool,
+    /// Whoever read the held bytes saw the kernel had no more: the first call need not ask again.
+    drained: bool,
     /// An end of TCP between two records ends the data in order ([`TlsStream::forgive_truncation`]).
     pub(super) forgiving: bool,
     /// Records shown to the library since payload was last counted.
@@ -74,6 +76,7 @@ impl Wire {
             held: early,
             unsent: Vec::new(),
             ended: false,
+            drained: true,
             forgiving: false,
             barren: 0,
             failed: None,
@@ -89,7 +92,7 @@ impl Wire {
         lent.fetch = fetch.max(LEAST_FETCH);
         lent.end = self.held.len();
         lent.start = 0;
-        lent.short = false;
+        lent.short = std::mem::take(&mut self.drained) && !self.held.is_empty();
         (lent.fetches, lent.shown, lent.whole) = (0, 0, 0);
         let end = lent.end;
         lent.input[..end].copy_from_slice(&self.held);
