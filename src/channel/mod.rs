@@ -26,9 +26,6 @@ const STREAM_AFTER: u64 = 256 * 1024;
 /// may hold up to its own size in the kernel.
 const LEAST_SPLICED: usize = 64 * 1024;
 
-/// splice(2) calls that empty a pipe, per turn: each takes what the socket has room for.
-const EMPTYINGS: usize = 32;
-
 /// What a worker lends to its channels.
 #[derive(Debug)]
 pub struct Buffers {
@@ -377,28 +374,19 @@ impl Channel {
         lent: &mut Buffers,
         moved: &mut Moved,
     ) {
-        let mut then = Sink::Room;
-        let mut sent = 0;
-        for _ in 0..EMPTYINGS {
-            let Some(socket) = to.stream.socket() else { break };
-            if held == 0 {
-                break;
-            }
+        let (mut then, mut sent) = (Sink::Room, 0);
+        if let Some(socket) = to.stream.socket() {
             match pipe.empty(socket, held) {
-                Ok(bytes) => {
-                    held -= bytes.min(held);
-                    sent += bytes;
-                }
-                Err(error) => {
-                    then = crate::stream::raw::sink_after(error);
-                    break;
-                }
+                Ok(bytes) => sent = bytes.min(held),
+                Err(error) => then = crate::stream::raw::sink_after(error),
             }
         }
+        held -= sent;
         moved.written += sent;
         if held == 0 {
             lent.pipes.give(pipe);
         } else {
+            // As with send(2), a short one ends the turn: epoll tells when there is room.
             if matches!(then, Sink::Room) {
                 then = Sink::Full;
             }
