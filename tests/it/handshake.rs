@@ -38,6 +38,7 @@ fn the_certificate_is_chosen_by_name() {
 }
 
 /// RSA and ECDSA beside each other for one name: the client's abilities decide.
+#[cfg(not(feature = "aws-lc"))] // the client of that build cannot be told its signature algorithms
 #[test]
 fn the_certificate_is_chosen_by_its_kind_of_key() {
     let pki = Pki::new();
