@@ -181,6 +181,13 @@ impl Worker {
 
     fn stop(&mut self) {
         if self.shared.dump.load(Ordering::SeqCst) {
+            self.ctx
+                .log
+                .line(Level::Notice, "state")
+                .field("worker", self.ctx.worker)
+                .field("connections", self.connections.len())
+                .field("backoffs", self.connections.backoffs())
+                .send();
             for connection in self.connections.handlers().take(DUMPED) {
                 connection.dump(&self.ctx);
             }

@@ -58,11 +58,6 @@ impl ClientTls {
         self.id
     }
 
-    /// Whether servers are verified.
-    pub fn verifies(&self) -> bool {
-        self.verify
-    }
-
     /// A new session of `worker`, ready to connect to the server called `name`: a host name, or an IP address in text
     /// form, which is verified but not sent (RFC 6066 section 3).
     ///

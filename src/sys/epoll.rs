@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Events taken from the kernel per wait. More wait for the next turn, in fairness to the deadlines.
@@ -101,11 +101,6 @@ impl Epoll {
             writable: flags.contains(EpollFlags::EPOLLOUT),
             failed: flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP),
         }
-    }
-
-    /// The set's own descriptor, for the accounting of descriptors.
-    pub fn raw(&self) -> i32 {
-        self.set.0.as_raw_fd()
     }
 }
 

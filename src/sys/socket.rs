@@ -100,11 +100,6 @@ impl Socket {
         let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
         found > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
     }
-
-    /// Our own address on this connection.
-    pub fn local_address(&self) -> io::Result<Address> {
-        Ok(from_kernel(&socket::getsockname::<SockaddrStorage>(self.0.as_raw_fd())?))
-    }
 }
 
 impl AsFd for Socket {
