@@ -45,6 +45,14 @@ impl Break {
     }
 }
 
+/// How a rule refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Reject,
+    Drop,
+    Tarpit,
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Reason {
@@ -68,6 +76,20 @@ pub enum Reason {
     BadHello(&'static str),
     /// The name in the TLS library's hands is not the one that was routed.
     NameChanged,
+    /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
+    ProxyHeader(Box<str>),
+    /// A rule refused the connection: the rule's name, and what it did.
+    Rule(Box<str>, Refusal),
+    /// No route takes the client; why.
+    NoRoute(Box<str>),
+    /// A route with `action = "reject"`: its name.
+    RouteRejects(Box<str>),
+    /// Answered with a canned reply, and that was all there was to do.
+    Replied,
+    /// The name that the client asked for could not be resolved.
+    Resolve(Box<str>),
+    /// The target that the client named is not one that may be connected to.
+    Target(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// We are stopping.
@@ -101,6 +123,15 @@ impl Reason {
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
             Self::NameChanged => "name-changed",
+            Self::ProxyHeader(_) => "bad-proxy-header",
+            Self::Rule(_, Refusal::Reject) => "rejected",
+            Self::Rule(_, Refusal::Drop) => "dropped",
+            Self::Rule(_, Refusal::Tarpit) => "tarpitted",
+            Self::NoRoute(_) => "no-route",
+            Self::RouteRejects(_) => "route-rejected",
+            Self::Replied => "replied",
+            Self::Resolve(_) => "resolve-failed",
+            Self::Target(_) => "forbidden-target",
             Self::Connect(_) => "connect-failed",
             Self::Stopped => "stopped",
             Self::System(_) => "system",
@@ -111,9 +142,15 @@ impl Reason {
     /// What there is to say beyond the word.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Handshake(_, text) | Self::TlsBroken(_, text) | Self::Connect(text) => {
-                Some(text.to_string())
-            }
+            Self::Handshake(_, text)
+            | Self::TlsBroken(_, text)
+            | Self::ProxyHeader(text)
+            | Self::NoRoute(text)
+            | Self::Resolve(text)
+            | Self::Target(text)
+            | Self::Connect(text) => Some(text.to_string()),
+            Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
+            Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) => Some((*text).to_owned()),
             Self::System(error) => Some(error.to_string()),
             _ => None,
@@ -131,7 +168,11 @@ impl Reason {
             Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => {
                 Some("tls-server-failed")
             }
-            Self::Connect(_) | Self::ConnectTimeout => Some("connect-failed"),
+            Self::ProxyHeader(_) => Some("proxy-header-failed"),
+            Self::NoRoute(_) => Some("no-route"),
+            Self::Resolve(_) | Self::Target(_) | Self::Connect(_) | Self::ConnectTimeout => {
+                Some("connect-failed")
+            }
             Self::System(_) => Some("system-failed"),
             Self::Panic => Some("worker-panicked"),
             _ => None,

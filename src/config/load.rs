@@ -8,7 +8,9 @@ use super::address::{Resolver, overlap};
 use super::report::{Place, Report};
 use super::settings::{Endpoint, ServiceSettings, Settings, Tls, TlsPlaces};
 use super::{Bind, LoadContext};
-use crate::policy::service::{Route, Service};
+use crate::policy::route_table::{Match, RouteTable};
+use crate::policy::rules::Rules;
+use crate::policy::service::{Peek, Route, RouteAction, Service};
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem};
@@ -134,16 +136,24 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
     let route = Route {
         name: ROUTE.into(),
-        accept_tls: loaded.accept_tls,
-        upstream: Upstream { servers: loaded.servers.into() },
-        connect_tls: loaded.connect_tls,
+        action: RouteAction::Connect,
+        accept_tls: loaded.accept_tls.map(Arc::new),
+        upstream: Upstream { servers: loaded.servers.into(), requested: None },
+        connect_tls: loaded.connect_tls.map(Arc::new),
+        send_proxy: None,
     };
+    let peek = if route.accept_tls.is_some() { Peek::Tls } else { Peek::None };
     let service = Service {
         name: settings.name.as_str().into(),
         timeouts: settings.timeouts,
         buffer: settings.buffer,
         truncation: settings.truncation,
+        proxy_protocol: None,
+        monitor: None,
+        rules: Rules::default(),
+        peek,
         routes: Box::new([route]),
+        table: RouteTable::build(&[Match { ..Match::default() }]).unwrap_or_default(),
         stats: context.registry.service(&settings.name),
     };
     let plan = Arc::new((settings.mode.plan)(service));

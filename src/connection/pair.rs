@@ -3,12 +3,15 @@
 
 use crate::channel::Channel;
 use crate::error::Side;
+use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
+use crate::policy::tls_peer::PeerCertificate;
 use crate::policy::upstream::Server;
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
+use crate::wire::proxy_header::{Addresses, Header};
 use std::time::{Duration, Instant};
 
 /// Client, server, and a channel each way.
@@ -31,8 +34,17 @@ pub struct Pair {
 pub struct Facts {
     /// Where the client comes from.
     pub client: Address,
-    /// The name the client asked for: lower case, without a trailing dot.
+    /// What a PROXY header said of it.
+    pub header: Option<Box<Header>>,
+    /// The name the client asked for: lower case, without a trailing dot. Of its hello, of its request's host, or of the
+    /// tunnel before us.
     pub server_name: Option<Box<str>>,
+    /// The protocols it offered, in its order, or the one that was agreed on with the tunnel before us.
+    pub alpn: Box<[Box<[u8]>]>,
+    /// What was agreed with it, by us or by the tunnel before us. Kept only where somebody wants to know.
+    pub tls: Option<Box<TlsFacts>>,
+    /// How far the rules have been judged, and what is held in their tables.
+    pub judged: RuleState,
     /// The route that was picked, by its place in the service.
     pub route: usize,
     pub accepted: Instant,
@@ -42,6 +54,23 @@ pub struct Facts {
     pub server: u32,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
+}
+
+/// TLS between the client and us, or between the client and the tunnel before us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// "TLSv1.3".
+    pub version: Box<str>,
+    pub cipher: Box<str>,
+    /// What was agreed on.
+    pub alpn: Option<Box<[u8]>>,
+    /// 0: the client's certificate was verified, or there is none; else the TLS library's code.
+    pub verify: u32,
+    pub certificate: Option<PeerCertificate>,
+    /// The whole certificate.
+    pub der: Option<Box<[u8]>>,
+    /// The certificate was shown in an earlier connection, whose session was resumed.
+    pub resumed: bool,
 }
 
 /// Where the search for a server stands.
@@ -65,7 +94,11 @@ impl Pair {
             down: Channel::new(Side::Server, buffer),
             facts: Facts {
                 client,
+                header: None,
                 server_name: None,
+                alpn: Box::default(),
+                tls: None,
+                judged: RuleState::default(),
                 route: 0,
                 accepted: now,
                 shaken: None,
@@ -73,6 +106,15 @@ impl Pair {
                 connect_time: None,
             },
             attempt: None,
+        }
+    }
+
+    /// Where the client comes from: as a PROXY header says, else as the socket does.
+    pub fn source(&self) -> Address {
+        match self.facts.header.as_deref().map(|header| &header.addresses) {
+            Some(Addresses::Inet { source, .. }) => Address::Inet(*source),
+            Some(Addresses::Unix { source, .. }) => Address::from_unix_name(source),
+            Some(Addresses::Unknown) | None => self.facts.client.clone(),
         }
     }
 

@@ -13,7 +13,9 @@ use crate::event::backoff::LONGEST;
 use crate::event::event_loop::Loop;
 use crate::handshake::{For, Progress, Step};
 use crate::log::{Level, Log, Memory};
-use crate::policy::service::{Route, Service, Timeouts, Truncation};
+use crate::policy::route_table::RouteTable;
+use crate::policy::rules::Rules;
+use crate::policy::service::{Peek, Route, RouteAction, Service, Timeouts, Truncation};
 use crate::policy::upstream::Upstream;
 use crate::stats::ServiceStats;
 use crate::stream::Stream;
@@ -34,6 +36,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     idle: Duration::from_secs(300),
     half_close: Duration::from_secs(60),
     linger: Duration::from_secs(7),
+    tarpit: Duration::from_secs(20),
 };
 
 /// Turns in which a connection must do what a test waits for.
@@ -71,16 +74,23 @@ impl World {
         pair.server = server;
         let route = Route {
             name: "default".into(),
+            action: RouteAction::Connect,
             accept_tls: None,
             upstream: Upstream::default(),
             connect_tls: None,
+            send_proxy: None,
         };
         let service = Service {
             name: "test".into(),
             timeouts: TIMEOUTS,
             buffer: 64 * 1024,
             truncation: Truncation::Reset,
+            proxy_protocol: None,
+            monitor: None,
+            rules: Rules::default(),
+            peek: Peek::None,
             routes: Box::new([route]),
+            table: RouteTable::default(),
             stats: Arc::new(ServiceStats::default()),
         };
         let plan = Plan { service, front: steps.into(), backs: Box::new([Box::default()]), relay: &Duplex };

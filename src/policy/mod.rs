@@ -4,13 +4,20 @@
 mod certificate;
 #[cfg(test)]
 mod handshake_tests;
+pub mod hostname;
 mod names;
+pub mod networks;
+pub mod reply;
+pub mod route_table;
+pub mod rules;
 pub mod service;
 #[cfg(test)]
 mod testpki;
 pub mod tls_client;
 mod tls_common;
+pub mod tls_peer;
 pub mod tls_server;
 pub mod tls_spec;
 mod tls_tickets;
+pub mod track;
 pub mod upstream;

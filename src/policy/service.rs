@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one service promises its connections: routes, timeouts, limits. No steps here; `connection/plan.rs` joins both.
 
+use super::networks::Networks;
+use super::reply::Reply;
+use super::route_table::RouteTable;
+use super::rules::Rules;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
 use crate::stats::ServiceStats;
+use crate::wire::proxy_header;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +21,16 @@ pub struct Service {
     /// The most bytes one direction of a connection may hold in user space.
     pub buffer: usize,
     pub truncation: Truncation,
-    /// At least one; the first is the default.
+    /// From whom a PROXY header is expected; nobody, if there is none.
+    pub proxy_protocol: Option<AcceptProxy>,
+    /// Who is answered at once, ahead of everything else.
+    pub monitor: Option<Monitor>,
+    pub rules: Rules,
+    /// Where the name that routes comes from.
+    pub peek: Peek,
+    /// At least one.
     pub routes: Box<[Route]>,
+    pub table: RouteTable,
     pub stats: Arc<ServiceStats>,
 }
 
@@ -25,11 +38,88 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Route {
     pub name: Box<str>,
-    /// Terminate TLS from the client.
-    pub accept_tls: Option<ServerTls>,
+    pub action: RouteAction,
+    /// Terminate TLS from the client. Routes that inherit all of it share it.
+    pub accept_tls: Option<Arc<ServerTls>>,
     pub upstream: Upstream,
     /// Originate TLS to the server.
-    pub connect_tls: Option<ClientTls>,
+    pub connect_tls: Option<Arc<ClientTls>>,
+    /// Begin with a PROXY header.
+    pub send_proxy: Option<SendProxy>,
+}
+
+/// What a route does with its clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RouteAction {
+    #[default]
+    Connect,
+    /// With the alert unrecognized_name on TLS, with a canned reply on a plain service.
+    Reject(Option<Reply>),
+}
+
+/// `accept.proxy_protocol`: these peers must send a PROXY header.
+#[derive(Clone, Debug)]
+pub struct AcceptProxy {
+    /// Peers on unix sockets are always among them: who may connect there is the file's matter.
+    pub from: Networks,
+    pub others: Others,
+}
+
+/// What becomes of peers outside of `proxy_protocol.from`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    #[default]
+    Reject,
+    /// Served as clients of their own; nothing they send is ever taken for a header.
+    Direct,
+}
+
+/// `monitor`, or everybody in mode "health".
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// None: everybody.
+    pub source: Option<Networks>,
+    pub reply: Reply,
+}
+
+/// Where a name is looked for before a route is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peek {
+    /// Nowhere; only a PROXY header may bring one.
+    #[default]
+    None,
+    /// In the ClientHello.
+    Tls,
+    /// In the HTTP/1 request.
+    Http,
+}
+
+/// `connect.send_proxy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendProxy {
+    pub version: proxy_header::Version,
+    /// What version 2 carries beside the addresses.
+    pub tlvs: SendTlvs,
+}
+
+/// Which TLVs are sent, where they are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendTlvs {
+    pub alpn: bool,
+    pub authority: bool,
+    /// Version, cipher, verification, common name.
+    pub ssl: bool,
+    /// The whole client certificate, within `ssl`.
+    pub certificate: bool,
+    pub unique_id: bool,
+    pub crc32c: bool,
+}
+
+impl Default for SendTlvs {
+    /// All but the certificate, which is large.
+    fn default() -> Self {
+        Self { alpn: true, authority: true, ssl: true, certificate: false, unique_id: true, crc32c: true }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +134,8 @@ pub struct Timeouts {
     pub half_close: Duration,
     /// For the last bytes to leave once a connection is ending.
     pub linger: Duration,
+    /// How long a tarpit holds a connection.
+    pub tarpit: Duration,
 }
 
 impl Default for Timeouts {
@@ -54,6 +146,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(300),
             half_close: Duration::from_secs(60),
             linger: Duration::from_secs(10),
+            tarpit: Duration::from_secs(60),
         }
     }
 }

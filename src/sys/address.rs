@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A socket address of any family we serve: IPv4, IPv6, a unix path, an abstract unix name.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Where a listener listens, a server is reached, or a peer comes from.
@@ -16,6 +18,27 @@ pub enum Address {
     Abstract(Vec<u8>),
     /// A unix peer that never bound a name.
     Unnamed,
+}
+
+impl Address {
+    /// From what stands in `sun_path` (unix(7)): a path up to the first NUL, or an abstract name after one.
+    pub fn from_unix_name(name: &[u8]) -> Self {
+        match name {
+            [] => Self::Unnamed,
+            [0, name @ ..] => Self::Abstract(name.to_vec()),
+            path => {
+                Self::Unix(OsStr::from_bytes(path.split(|byte| *byte == 0).next().unwrap_or(path)).into())
+            }
+        }
+    }
+
+    /// The IP address, an IPv4 one for a mapped one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip().to_canonical()),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Address {

@@ -2,6 +2,8 @@
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
 pub mod client_hello;
+pub mod http_host;
+pub mod proxy_header;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]
