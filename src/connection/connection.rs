@@ -261,6 +261,9 @@ impl Connection {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
             | Reason::BadHello(_)
+            | Reason::BadRequest(_)
+            | Reason::NoRoute(_)
+            | Reason::RouteRejects(_)
             | Reason::NameChanged => self.hear_out(reason, ctx),
             other => Verdict::Close(other),
         }

@@ -6,9 +6,12 @@
 //! name in the lists of `connection/plan.rs` that want it.
 
 pub mod accept_tls;
+mod alert;
 pub mod connect;
 pub mod connect_tls;
+mod early;
 pub mod peek_hello;
+pub mod peek_host;
 pub mod pick_route;
 
 use crate::connection::context::Ctx;
