@@ -112,12 +112,8 @@ pub fn normalise(text: &str) -> Result<String, String> {
         text.to_ascii_lowercase()
     } else {
         // Lengths and the characters of ASCII are judged below, with words for each.
-        let labels = Uts46::new().to_ascii(
-            text.as_bytes(),
-            AsciiDenyList::EMPTY,
-            Hyphens::Allow,
-            DnsLength::Ignore,
-        );
+        let labels =
+            Uts46::new().to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
         match labels {
             Ok(labels) => labels.into_owned(),
             Err(_) => return refuse("it has letters that no internationalised name has"),
