@@ -18,6 +18,7 @@ pub mod sys;
 pub mod wire;
 // How connections end; what is counted; the log.
 pub mod error;
+pub mod live;
 pub mod log;
 pub mod stats;
 // The event layer: who waits for what, and is told.
