@@ -21,6 +21,7 @@ const ROWS: &[(&str, u8)] = &[
     ("channel::fifo", 2),
     ("error", 3),
     ("stats", 3),
+    ("live", 3),
     ("log", 3),
     ("event", 4),
     ("stream", 5),
@@ -36,6 +37,7 @@ const ROWS: &[(&str, u8)] = &[
     ("daemon::queue", 12),
     ("daemon::listener", 12),
     ("daemon::worker", 12),
+    ("daemon::inbox", 12),
     ("daemon::tasks", 12),
     ("daemon", 13),
     ("explain", 14),
@@ -58,12 +60,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", &["config/"]),
     ("getopts", &["args.rs"]),
     ("syslog", &["log/"]),
+    ("foreign_types", &["sys/openssl.rs"]),
     ("httparse", &["wire/http_host.rs"]),
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs", "policy/route_table.rs"]),
     ("serde_json", &["explain"]),
-    ("crossbeam_queue", &["daemon/queue.rs", "daemon/reload.rs", "daemon/tasks.rs", "log/"]),
+    (
+        "crossbeam_queue",
+        &["daemon/inbox.rs", "daemon/queue.rs", "daemon/reload.rs", "daemon/tasks.rs", "log/"],
+    ),
     ("intrusive_collections", &["event/list.rs"]),
 ];
 

@@ -13,7 +13,7 @@ use super::names::{Candidate, NameTable};
 use super::tls_common::{check, context, reason, store};
 use super::tls_spec::{ClientVerify, Problem, ServerTlsSpec};
 use super::tls_tickets::{Material, install, system_age};
-use crate::sys::openssl::{TicketAge, add_chain_certificate};
+use crate::sys::openssl::{TicketAge, add_chain_certificate, set_session_scope};
 use openssl::error::ErrorStack;
 use openssl::ssl::{AlpnError, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
 use openssl::x509::X509;
@@ -28,6 +28,7 @@ pub struct ServerTls {
     /// and locks are never contended; keys and certificates are shared.
     contexts: Box<[Box<[SslContext]>]>,
     certificates: Box<[CertificateFacts]>,
+    verifies: bool,
 }
 
 /// What is told about a loaded certificate.
@@ -92,21 +93,32 @@ impl ServerTls {
             .map(|_| groups.iter().map(build).collect::<Result<Box<[_]>, Problem>>())
             .collect::<Result<Box<[_]>, Problem>>()
             .map_err(|problem| vec![problem])?;
-        Ok(Self { names, contexts, certificates: certificates.iter().map(facts).collect() })
+        let verifies = spec.verify != ClientVerify::None;
+        Ok(Self { names, contexts, certificates: certificates.iter().map(facts).collect(), verifies })
     }
 
-    /// A new session for a client that asked for `server_name` (as wire/client_hello.rs normalises it), made from
-    /// `worker`'s context for that name; ready to accept. No name, or one no certificate has, gets the first
-    /// certificate.
+    /// A new session for a client that asked for `server_name` (as wire/client_hello.rs normalises it) and takes `route`,
+    /// made from `worker`'s context for that name; ready to accept. No name, or one no certificate has, gets the first
+    /// certificate. What is resumed was agreed on for this very name and route, whatever else shares the policy.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn session(&self, server_name: Option<&str>, worker: usize) -> Result<Ssl, ErrorStack> {
+    pub fn session(&self, server_name: Option<&str>, route: &str, worker: usize) -> Result<Ssl, ErrorStack> {
         let group = server_name.and_then(|name| self.names.find(name)).unwrap_or(0);
         let own = &self.contexts[worker % self.contexts.len()];
         let mut ssl = Ssl::new(&own[group])?;
+        // The policy itself is in the keys that seal tickets.
+        let mut scope = Material::new();
+        scope.add(route.as_bytes());
+        scope.add(server_name.unwrap_or_default().as_bytes());
+        set_session_scope(&mut ssl, &scope.finish())?;
         ssl.set_accept_state();
         Ok(ssl)
+    }
+
+    /// Whether clients are asked for a certificate.
+    pub fn verifies(&self) -> bool {
+        self.verifies
     }
 
     /// Whether a certificate has this normalised name; else clients that ask for it get the first certificate.
