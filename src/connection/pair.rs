@@ -56,6 +56,8 @@ pub struct Facts {
     pub judged: RuleState,
     /// The route that was picked, by its place in the service.
     pub route: usize,
+    /// Whether one was picked.
+    pub picked: bool,
     pub accepted: Instant,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
@@ -117,6 +119,7 @@ impl Pair {
                 tls: None,
                 judged: RuleState::default(),
                 route: 0,
+                picked: false,
                 accepted: now,
                 shaken: None,
                 server: 0,
