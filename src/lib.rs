@@ -39,4 +39,5 @@ pub mod config;
 pub mod daemon;
 // The command line, and what the program says of itself.
 pub mod args;
+pub mod explain;
 pub mod version;
