@@ -115,7 +115,8 @@ fn options(table: &[(&str, &str, Option<&str>, &str)]) -> Options {
 pub fn usage() -> String {
     let exits =
         "Exit status: 0 success, 64 wrong command line, 78 wrong configuration; others in tunnel(8).\n";
-    let brief = "Usage: tunnel [-c FILE] [-t | -T] [-D] [-p FILE] [-q]\n       tunnel explain -s NAME [OPTION]…";
+    let brief =
+        "Usage: tunnel [-c FILE] [-t | -T] [-D] [-p FILE] [-q]\n       tunnel explain -s NAME [OPTION]…";
     format!("{}\n{exits}", options(&OPTIONS).usage(brief))
 }
 

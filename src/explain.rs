@@ -8,7 +8,7 @@ use crate::args::Explain;
 use crate::config::Config;
 use crate::connection::plan::Plan;
 use crate::policy::hostname::normalise;
-use crate::policy::route_table::Query;
+use crate::policy::route_table::{Miss, Query};
 use crate::policy::rules::{Action, Known};
 use crate::policy::service::{Others, Peek, Route, RouteAction, Service};
 use serde::Serialize;
@@ -85,8 +85,9 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
     let (rules, rule) = rules(service, &known);
     let found = service.table.find(&query);
     let route = found.ok().map(|place| taken(&service.routes[place], name.as_deref()));
-    let refused = found.err().map(|miss| format!("{miss}: rejected{}", alert(service)));
-    let not_taken = service.table.explain(&query).into_iter().filter(|(place, _)| found.ok() != Some(*place));
+    let refused = found.err().map(|miss| format!("{}: rejected{}", missing(miss), alert(service)));
+    let not_taken = service.table.explain(&query, TOLD).into_iter();
+    let not_taken = not_taken.filter(|(place, _)| found.ok() != Some(*place));
     Ok(Explanation {
         service: service.name.to_string(),
         listens_on: binds.iter().map(|bind| bind.address.to_string()).collect(),
@@ -101,7 +102,6 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
         rule,
         route,
         routes_not_taken: not_taken
-            .take(TOLD)
             .map(|(place, why)| {
                 let route = &service.routes[place];
                 Passed { name: route.name.to_string(), action: action(route), why }
@@ -110,6 +110,13 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
         refused,
         timeouts: timeouts(service),
     })
+}
+
+fn missing(miss: Miss) -> &'static str {
+    match miss {
+        Miss::NoName => "the client asks for no name",
+        Miss::UnknownName => "no route takes this client",
+    }
 }
 
 fn no_such_service(config: &Config, asked: &str) -> String {
@@ -127,7 +134,10 @@ fn before(service: &Service, asked: &Explain) -> Vec<String> {
     if let Some(monitor) = &service.monitor {
         let everybody = monitor.source.is_none();
         if everybody || monitor.source.as_ref().is_some_and(within) {
-            told.push(format!("a peer at this address is a monitor: it gets {:?} and is let go", monitor.reply.written));
+            told.push(format!(
+                "a peer at this address is a monitor: it gets {:?} and is let go",
+                monitor.reply.written
+            ));
         }
     }
     if let Some(proxy) = &service.proxy_protocol {
@@ -279,7 +289,8 @@ impl fmt::Display for Explanation {
             writeln!(f, "{head:<12}{} ({}): {}", route.name, route.action, route.why)?;
         }
         writeln!(f, "steps       {}", self.steps.join(", "))?;
-        let timeouts: Vec<String> = self.timeouts.iter().map(|(name, time)| format!("{name} {time}")).collect();
+        let timeouts: Vec<String> =
+            self.timeouts.iter().map(|(name, time)| format!("{name} {time}")).collect();
         write!(f, "timeouts    {}", timeouts.join(", "))
     }
 }

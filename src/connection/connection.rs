@@ -14,7 +14,8 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, alert, rules};
+use crate::handshake::alert::Alert;
+use crate::handshake::{Cursor, Progress, rules};
 use crate::policy::rules::Action;
 use crate::policy::service::{Peek, Timeouts};
 use crate::stats::Counter;
@@ -279,6 +280,9 @@ impl Connection {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
             | Reason::BadHello(_)
+            | Reason::BadRequest(_)
+            | Reason::NoRoute(_)
+            | Reason::RouteRejects(_)
             | Reason::NameChanged => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other => Verdict::Close(other),
@@ -317,8 +321,9 @@ impl Connection {
         }
         let Reason::Rule(name, _) = reason else { return false };
         let rule = plan.service.rules.specs().iter().find(|rule| rule.name == *name);
+        let alert = Alert::AccessDenied.record();
         let reply = match rule.map(|rule| &rule.action) {
-            _ if plan.service.peek == Peek::Tls => &alert::ACCESS_DENIED[..],
+            _ if plan.service.peek == Peek::Tls => &alert[..],
             Some(Action::Reject(Some(reply))) => &reply.bytes,
             _ => return false,
         };

@@ -347,7 +347,10 @@ fn any_byte_may_lie() {
             let mut changed = shown.clone();
             changed[place] = new;
             if let Parsed::Done(_, length) = read(&changed) {
-                assert!(length <= changed.len() && (length == whole.len() || place == 15), "{new} at {place}");
+                assert!(
+                    length <= changed.len() && (length == whole.len() || place == 15),
+                    "{new} at {place}"
+                );
             }
         }
     }
