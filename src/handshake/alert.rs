@@ -7,9 +7,8 @@ use crate::connection::pair::Pair;
 
 /// A fatal alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alert {
+pub enum Alert {
     /// Its certificate, or where it comes from, is not accepted.
-    #[expect(dead_code, reason = "for rules")]
     AccessDenied = 49,
     /// Its hello does not parse.
     DecodeError = 50,
@@ -19,7 +18,7 @@ pub(super) enum Alert {
 
 impl Alert {
     /// A record of type alert with the version that first records have.
-    pub(super) fn record(self) -> [u8; 7] {
+    pub fn record(self) -> [u8; 7] {
         [21, 3, 1, 0, 2, 2, self as u8]
     }
 
