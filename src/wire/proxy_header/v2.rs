@@ -111,7 +111,8 @@ fn read_tlvs(header: &[u8], tlvs: &[u8]) -> Result<Tlvs, &'static str> {
         match kind {
             ALPN => once(&mut found.alpn, protocol(value)?)?,
             AUTHORITY => {
-                let name = host_name(value).map_err(|_| "the authority in the PROXY header is no host name")?;
+                let name =
+                    host_name(value).map_err(|_| "the authority in the PROXY header is no host name")?;
                 once(&mut found.authority, name)?;
             }
             CRC32C => {
