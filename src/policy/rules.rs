@@ -93,6 +93,12 @@ impl Rules {
         &self.specs
     }
 
+    /// How each rule stands to a client, without traffic.
+    pub fn explain(&self, known: &Known<'_>) -> Vec<(usize, Why)> {
+        let _ = known;
+        Vec::new()
+    }
+
     /// Goes on judging at `stage`.
     pub fn judge(&self, state: &mut RuleState, stage: Stage, known: &Known<'_>, now: Instant) -> Judgement {
         let _ = (&state.next, stage, known, now);
@@ -110,5 +116,22 @@ impl RuleState {
     /// The client's handshake failed: its source is charged for it.
     pub fn handshake_failed(&mut self, now: Instant) {
         let _ = (self.next, now);
+    }
+}
+
+/// How a rule stands to a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Why;
+
+impl Why {
+    /// Whether the list ends here.
+    pub fn decides(self) -> bool {
+        false
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not written yet")
     }
 }

@@ -27,3 +27,10 @@ pub struct CertificateMatch {
     /// In hex; colons and case do not matter.
     pub fingerprint: Vec<Box<str>>,
 }
+
+impl PeerCertificate {
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        let _ = der;
+        None
+    }
+}

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use std::fs;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -90,6 +90,24 @@ impl Socket {
     pub fn reset_on_close(&self) {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let _only_fails_on_a_dead_socket = socket::setsockopt(&self.0, sockopt::Linger, &linger);
+    }
+
+    /// Makes the close that follows a silent one: the peer is told nothing, as far as the system lets us. With
+    /// CAP_NET_ADMIN the connection is forgotten (TCP_REPAIR, tcp(7)); without it the reset of the close is given no hop to
+    /// live, so that it reaches hosts on the same link only.
+    pub fn vanish_on_close(&self) {
+        let _without_the_right_to = self.set_int(libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
+        let _v4_only = self.set_int(libc::IPPROTO_IP, libc::IP_TTL, 1);
+        let _v6_only = self.set_int(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 1);
+        self.reset_on_close();
+    }
+
+    fn set_int(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        // SAFETY: the options take one int; pointer and length describe `value`.
+        let result = unsafe {
+            libc::setsockopt(self.0.as_raw_fd(), level, name, (&raw const value).cast(), length_of(&value))
+        };
+        Ok(Errno::result(result).map(drop)?)
     }
 
     /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); of a unix socket, bytes it has not read. 0 once
@@ -212,6 +230,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Ok(()),
     }
+}
+
+/// Whether `ip` is an address of this machine: only those can be bound.
+pub fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// What a failed accept means.
