@@ -64,7 +64,7 @@ fn written(pattern: &Pattern) -> String {
     match pattern {
         Pattern::Exact(name) => name.to_string(),
         Pattern::Suffix(suffix) => format!("*.{suffix}"),
-        Pattern::Regex(regex) => format!("/{}", regex.as_str()),
+        Pattern::Regex(_) => format!("/{pattern}"),
     }
 }
 
