@@ -8,6 +8,8 @@
 pub mod fifo;
 pub mod pipe;
 #[cfg(test)]
+mod prologue_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::error::{Break, Reason, Side};

@@ -84,10 +84,11 @@ fn side_of(leg: Leg) -> Side {
 
 impl Connection {
     /// A connection that has just been taken from the queue.
-    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
+    pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
+        pair.facts.id = ctx.next_id();
         Self {
-            id: ctx.next_id(),
+            id: pair.facts.id,
             pair,
             plan,
             phase: Phase::Handshake(Cursor::default()),

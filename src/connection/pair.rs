@@ -41,6 +41,8 @@ pub struct Pair {
 /// What the handshake learnt.
 #[derive(Debug)]
 pub struct Facts {
+    /// The connection's number, which no other of this process has.
+    pub id: u64,
     /// Where the client comes from.
     pub client: Address,
     /// What a PROXY header said of it.
@@ -112,6 +114,7 @@ impl Pair {
             up: Channel::new(Side::Client, buffer),
             down: Channel::new(Side::Server, buffer),
             facts: Facts {
+                id: 0,
                 client,
                 header: None,
                 server_name: None,

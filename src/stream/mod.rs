@@ -159,6 +159,10 @@ impl Stream {
         }
     }
 
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// The TLS stream, if it is one.
     pub fn as_tls(&mut self) -> Option<&mut TlsStream> {
         match self {
