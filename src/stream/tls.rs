@@ -235,6 +235,17 @@ impl TlsStream {
         self.inner.ssl().servername_raw(NameType::HOST_NAME)
     }
 
+    /// The certificate that the peer showed, in this handshake or in that of the session it resumed.
+    pub fn peer_certificate_der(&self) -> Option<Vec<u8>> {
+        self.inner.ssl().peer_certificate().and_then(|certificate| certificate.to_der().ok())
+    }
+
+    /// What verification of the peer's certificate came to: 0, also without a certificate, or the TLS library's code, whole
+    /// (openssl-verification-options(1), "Diagnostics").
+    pub fn verify_result(&self) -> u32 {
+        u32::try_from(self.inner.ssl().verify_result().as_raw()).unwrap_or(u32::MAX)
+    }
+
     /// The session in its present form, with the newest ticket, if it can be resumed. For the end of a connection: it
     /// marks our direction as shut, or dropping the stream would spoil the session.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
