@@ -10,7 +10,7 @@ use nix::sys::socket::{
     UnixAddr, sockopt,
 };
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -61,6 +61,17 @@ impl Socket {
 
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(socket::send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+    }
+
+    /// Sends `first` and `then` as if they were one, so that they may share a segment.
+    pub fn send_both(&self, first: &[u8], then: &[u8]) -> io::Result<usize> {
+        let parts = [IoSlice::new(first), IoSlice::new(then)];
+        Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None)?)
+    }
+
+    /// The address at which the peer reached us.
+    pub fn local_address(&self) -> io::Result<Address> {
+        Ok(from_kernel(&socket::getsockname::<SockaddrStorage>(self.0.as_raw_fd())?))
     }
 
     /// Makes the kernel hold back little of what is sent.
@@ -369,6 +380,25 @@ mod tests {
         assert_eq!(server.recv(&mut buffer).unwrap(), 5);
         client.shutdown_write().unwrap();
         assert_eq!(server.recv(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn two_parts_leave_as_one() {
+        let (client, server) = pair(&local(0));
+        assert_eq!(client.send_both(b"hel", b"lo").unwrap(), 5);
+        let mut buffer = [0; 8];
+        assert_eq!((server.recv(&mut buffer).unwrap(), &buffer[..5]), (5, &b"hello"[..]));
+    }
+
+    #[test]
+    fn the_local_address_is_where_the_peer_connected_to() {
+        let name = format!("tunnel-test-local-{}", std::process::id()).into_bytes();
+        for address in [local(0), Address::Abstract(name)] {
+            let listening = Listening::bind(&address, false).unwrap();
+            let (_client, _) = Socket::connect(&listening.address).unwrap();
+            let (server, _) = listening.accept().unwrap();
+            assert_eq!(server.local_address().unwrap(), listening.address);
+        }
     }
 
     #[test]
