@@ -49,7 +49,7 @@ pub(super) fn describe(id: u64, pair: &Pair, service: &Service, doing: &'static 
 fn count(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let (stats, worker) = (&subject.service.stats, ctx.worker);
     stats.add(worker, Counter::Closed, 1);
-    if !matches!(reason, Reason::Done) {
+    if !matches!(reason, Reason::Done | Reason::Replied) {
         stats.add(worker, Counter::Failed, 1);
     }
     stats.add(worker, Counter::BytesFromClients, subject.pair.up.read());
