@@ -215,16 +215,6 @@ impl TlsStream {
         self.inner.ssl().session_reused()
     }
 
-    /// The client's certificate in DER; none where it was not asked for or not shown.
-    pub fn peer_certificate_der(&self) -> Option<Vec<u8>> {
-        self.inner.ssl().peer_certificate()?.to_der().ok()
-    }
-
-    /// What the library found about it: 0, or its code (X509_V_ERR_…).
-    pub fn verify_result(&self) -> u32 {
-        u32::try_from(self.inner.ssl().verify_result().as_raw()).unwrap_or(u32::MAX)
-    }
-
     /// The ALPN protocol agreed on (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.inner.ssl().selected_alpn_protocol()
