@@ -10,6 +10,7 @@ pub mod connect;
 pub mod connect_tls;
 pub mod peek_hello;
 pub mod pick_route;
+pub mod rules;
 
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
