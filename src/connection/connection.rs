@@ -5,17 +5,19 @@
 //! stream broke, what had arrived goes out first, then the other side is reset; after a handshake failed, the client is
 //! told and heard out, so that a reset does not eat what it was told.
 
-use super::context::Ctx;
+use super::context::{Answer, Ctx};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
 use super::pair::Pair;
 use super::plan::Plan;
 use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
-use crate::error::{Break, Reason, Side};
-use crate::event::{Fault, Handler, Interest, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress};
-use crate::policy::service::Timeouts;
+use crate::error::{Break, Reason, Refusal, Side};
+use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
+use crate::handshake::alert::Alert;
+use crate::handshake::{Cursor, Progress, rules};
+use crate::policy::rules::Action;
+use crate::policy::service::{Peek, Timeouts};
 use crate::stats::Counter;
 use crate::stream::{Sink, Source};
 use std::io;
@@ -28,6 +30,9 @@ use std::time::{Duration, Instant};
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
+/// Connections that one worker holds in a tarpit; those beyond it are rejected, so that who floods us fills no more.
+const TARPITTED: usize = 1024;
 
 /// One client and its server.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Connection {
     heard_out: bool,
     /// That it failed was told when it did.
     told: bool,
+    /// It is or was in a tarpit.
+    held: bool,
     _guard: Guard,
 }
 
@@ -55,6 +62,8 @@ enum Phase {
     Linger(Reason),
     /// The last bytes are on their way to the side that does not know yet; then everything is reset.
     Abort(Box<Abort>),
+    /// A rule holds it: nothing is read, and only time or the client ends it.
+    Tarpit(Reason),
 }
 
 /// A reset that waits. Few connections end so, and all would carry the room for it.
@@ -75,10 +84,11 @@ fn side_of(leg: Leg) -> Side {
 
 impl Connection {
     /// A connection that has just been taken from the queue.
-    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
+    pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
+        pair.facts.id = ctx.next_id();
         Self {
-            id: ctx.next_id(),
+            id: pair.facts.id,
             pair,
             plan,
             phase: Phase::Handshake(Cursor::default()),
@@ -86,6 +96,7 @@ impl Connection {
             armed: false,
             heard_out: false,
             told: false,
+            held: false,
             _guard: guard,
         }
     }
@@ -105,6 +116,7 @@ impl Connection {
             },
             Phase::Linger(_) => "hearing the client out",
             Phase::Abort(_) => "delivering the last bytes before a reset",
+            Phase::Tarpit(_) => "held by a rule",
         }
     }
 
@@ -141,6 +153,7 @@ impl Connection {
                     self.ready.client.read = self.pair.client.stream.as_tls().is_none();
                 }
                 Ok(Progress::Wait(wait)) => return self.keep(wait.patience),
+                Ok(Progress::Ask(patience)) => return self.keep(Some(patience)),
                 Err(reason) => return self.fail(reason, ctx),
             }
         }
@@ -148,6 +161,7 @@ impl Connection {
             Phase::Relay => self.relay(ctx),
             Phase::Linger(_) => self.linger(ctx),
             Phase::Abort(_) | Phase::Handshake(_) => self.await_acknowledgement(ctx),
+            Phase::Tarpit(_) => Verdict::Hold,
         }
     }
 
@@ -170,7 +184,10 @@ impl Connection {
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
             match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
+                Progress::Done if !cursor.in_back => {
+                    pair.facts.picked = true;
+                    *cursor = Cursor::at_back();
+                }
                 progress => return Ok(progress),
             }
         }
@@ -192,6 +209,9 @@ impl Connection {
     fn relay(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let ready = mem::take(&mut self.ready);
         let turn = self.plan.relay.pump(&mut self.pair, ready, ctx);
+        if let Err(reason) = rules::charge(&mut self.pair, &self.plan.service, turn.bytes(), ctx) {
+            return self.fail(reason, ctx);
+        }
         let pair = &mut self.pair;
         for side in [Side::Client, Side::Server] {
             let sink = pair.endpoint(side.other());
@@ -261,9 +281,55 @@ impl Connection {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
             | Reason::BadHello(_)
+            | Reason::BadRequest(_)
+            | Reason::NoRoute(_)
+            | Reason::RouteRejects(_)
             | Reason::NameChanged => self.hear_out(reason, ctx),
+            Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other => Verdict::Close(other),
         }
+    }
+
+    /// A rule refused it.
+    fn refuse(&mut self, how: Refusal, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+        match how {
+            Refusal::Reject
+                if matches!(self.phase, Phase::Handshake(_)) && self.tell_refusal(&reason, ctx) =>
+            {
+                self.hear_out(reason, ctx)
+            }
+            Refusal::Tarpit if ctx.tarpitted < TARPITTED => {
+                ctx.tarpitted += 1;
+                self.held = true;
+                self.phase = Phase::Tarpit(reason);
+                Verdict::Keep(self.timeouts().tarpit)
+            }
+            Refusal::Reject | Refusal::Tarpit => Verdict::Close(reason),
+            Refusal::Drop => {
+                if let Some(socket) = self.pair.client.stream.socket() {
+                    socket.vanish_on_close();
+                }
+                Verdict::Close(reason)
+            }
+        }
+    }
+
+    /// Tells the client that a rule refused it, if there is something it understands: an alert, or a canned reply.
+    fn tell_refusal(&mut self, reason: &Reason, ctx: &mut Ctx) -> bool {
+        let Self { pair, plan, .. } = self;
+        if pair.client.stream.as_tls().is_some() {
+            return true; // close_notify follows
+        }
+        let Reason::Rule(name, _) = reason else { return false };
+        let rule = plan.service.rules.specs().iter().find(|rule| rule.name == *name);
+        let alert = Alert::AccessDenied.record();
+        let reply = match rule.map(|rule| &rule.action) {
+            _ if plan.service.peek == Peek::Tls => &alert[..],
+            Some(Action::Reject(Some(reply))) => &reply.bytes,
+            _ => return false,
+        };
+        pair.client.write(reply, &mut ctx.buffers.scratch);
+        true
     }
 
     /// Tells the client the end and discards what it still says, or our last bytes might be lost to a reset.
@@ -313,7 +379,7 @@ impl Connection {
 
     fn take_reason(&mut self) -> Reason {
         match mem::replace(&mut self.phase, Phase::Relay) {
-            Phase::Linger(reason) => reason,
+            Phase::Linger(reason) | Phase::Tarpit(reason) => reason,
             Phase::Abort(abort) => abort.reason,
             Phase::Handshake(_) | Phase::Relay => Reason::Done,
         }
@@ -341,6 +407,7 @@ fn discard(client: &mut crate::stream::endpoint::Endpoint, ctx: &mut Ctx) -> boo
 
 impl Handler for Box<Connection> {
     type Ctx = Ctx;
+    type Answer = Answer;
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
@@ -360,7 +427,9 @@ impl Handler for Box<Connection> {
                 end.interest(wants_input(&self.pair, side), output)
             }
             Phase::Linger(_) if side == Side::Client => end.interest(end.write_ended(), false),
-            Phase::Linger(_) | Phase::Abort(_) => Interest::default(),
+            // That the client goes is to be told: it makes room.
+            Phase::Tarpit(_) if side == Side::Client => Interest { failure: true, ..Interest::default() },
+            Phase::Linger(_) | Phase::Abort(_) | Phase::Tarpit(_) => Interest::default(),
         }
     }
 
@@ -381,11 +450,23 @@ impl Handler for Box<Connection> {
         if ready.failed && matches!(self.phase, Phase::Relay) {
             self.note_failure(side);
         }
+        if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
+            return Verdict::Close(self.take_reason());
+        }
         if ready.write && !matches!(self.phase, Phase::Relay) {
             if let Some(end) = self.pair.endpoint_mut(side) {
                 end.flush();
             }
         }
+        self.advance(ctx)
+    }
+
+    fn placed(&mut self, key: Key) {
+        self.pair.key = Some(key);
+    }
+
+    fn message(&mut self, answer: Answer, ctx: &mut Ctx) -> Verdict<Reason> {
+        self.pair.answer = Some(answer);
         self.advance(ctx)
     }
 
@@ -404,12 +485,15 @@ impl Handler for Box<Connection> {
                 (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Reason::LingerTimeout,
                 _ => Reason::HalfCloseTimeout,
             }),
-            Phase::Linger(_) => Verdict::Close(self.take_reason()),
+            Phase::Linger(_) | Phase::Tarpit(_) => Verdict::Close(self.take_reason()),
             Phase::Abort(_) => self.await_acknowledgement(ctx),
         }
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {
+        if self.held {
+            ctx.tarpitted -= 1;
+        }
         if !matches!(reason, Reason::Done) && !self.heard_out {
             self.pair.reset();
         }

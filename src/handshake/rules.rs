@@ -9,7 +9,6 @@ use crate::connection::pair::{Facts, Pair};
 use crate::error::{Reason, Refusal};
 use crate::policy::rules::{Judgement, Known, Stage};
 use crate::policy::service::Service;
-use std::time::Instant;
 
 /// Of the peer's own address, in front of its PROXY header.
 pub const PEER: Step = step(|pair, service, ctx| run(Stage::Peer, pair, service, ctx));
@@ -47,8 +46,8 @@ fn run(stage: Stage, pair: &mut Pair, service: &Service, ctx: &Ctx) -> Result<Pr
 ///
 /// # Errors
 /// A rule ends the connection.
-pub fn charge(pair: &mut Pair, service: &Service, bytes: u64, now: Instant) -> Result<(), Reason> {
-    obey(service, service.rules.charge(&mut pair.facts.judged, bytes, now))
+pub fn charge(pair: &mut Pair, service: &Service, bytes: u64, ctx: &Ctx) -> Result<(), Reason> {
+    obey(service, service.rules.charge(&mut pair.facts.judged, bytes, ctx.now))
 }
 
 fn obey(service: &Service, judgement: Judgement) -> Result<(), Reason> {

@@ -11,6 +11,7 @@ pub mod reply;
 pub mod route_table;
 pub mod rules;
 pub mod service;
+pub mod target;
 #[cfg(test)]
 mod testpki;
 pub mod tls_client;

@@ -10,7 +10,6 @@
 
 mod wire;
 
-use super::raw::transmit;
 use super::{Got, Put, Sink, Source};
 use crate::error::Break;
 use crate::sys::openssl::KeptSession;
@@ -66,6 +65,13 @@ impl TlsStream {
         let inner = SslStream::new(session, Wire::new(socket, early))
             .map_err(|error| Break::Tls(plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: None, barren: 0 })
+    }
+
+    /// What shall be sent, bare, before the first record. Nothing may have been written before.
+    pub(super) fn begin_with(&mut self, prologue: Vec<u8>) {
+        let wire = self.inner.get_mut();
+        wire.joins = !prologue.is_empty();
+        wire.unsent = prologue;
     }
 
     /// Takes the handshake as far as it goes; an alert for the peer leaves with it.
@@ -169,16 +175,7 @@ impl TlsStream {
 
     /// Sends residue.
     pub fn flush(&mut self) -> Put {
-        let wire = self.inner.get_mut();
-        if wire.unsent.is_empty() {
-            return Put { bytes: 0, then: Sink::Room };
-        }
-        let put = transmit(&wire.socket, &wire.unsent);
-        wire.unsent.drain(..put.bytes);
-        if wire.unsent.is_empty() {
-            wire.unsent = Vec::new();
-        }
-        put
+        self.inner.get_mut().send_unsent()
     }
 
     /// Ciphertext the kernel has not taken.

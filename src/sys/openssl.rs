@@ -8,6 +8,7 @@
 //! Not here: which keys, which chain, how long (policy/tls_tickets.rs, policy/tls_server.rs).
 #![expect(unsafe_code, reason = "foreign functions live in this folder")]
 
+use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
 use openssl::x509::{X509NameEntryRef, X509Ref};
@@ -31,6 +32,17 @@ pub struct TicketAge {
     pub limit: u64,
     /// The time now, in seconds since 1970. A function, because the library lends no context to its callbacks.
     pub now: fn() -> u64,
+}
+
+/// Binds what `ssl`, a server's, agrees on to `scope`: a session of another scope is not resumed, which costs its client a
+/// full handshake and nothing else (SSL_set_session_id_context(3)).
+///
+/// # Errors
+/// Out of memory.
+pub fn set_session_scope(ssl: &mut SslRef, scope: &[u8; 32]) -> Result<(), ErrorStack> {
+    // SAFETY: `ssl` is live; the call copies 32 bytes, the most it takes, from a valid pointer.
+    let done = unsafe { SSL_set_session_id_context(ssl.as_ptr(), scope.as_ptr(), 32) };
+    if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// How many bytes of key material session tickets of `context` need: 80 with OpenSSL 3, 48 with AWS-LC.
@@ -206,10 +218,15 @@ fn ticket_slot() -> Result<openssl::ex_data::Index<openssl::ssl::Ssl, SslSession
 }
 
 #[cfg(feature = "aws-lc")]
-use ffi::SSL_SESSION_is_resumable;
+use ffi::{SSL_SESSION_is_resumable, SSL_set_session_id_context};
 #[cfg(not(feature = "aws-lc"))]
-// Signature as in openssl/ssl.h of 1.1.1 and later; see SSL_SESSION_is_resumable(3).
+// Signatures as in openssl/ssl.h of 1.1.1 and later; see SSL_set_session_id_context(3), SSL_SESSION_is_resumable(3).
 unsafe extern "C" {
+    fn SSL_set_session_id_context(
+        ssl: *mut ffi::SSL,
+        scope: *const u8,
+        length: std::ffi::c_uint,
+    ) -> std::ffi::c_int;
     fn SSL_SESSION_is_resumable(session: *const ffi::SSL_SESSION) -> std::ffi::c_int;
 }
 
