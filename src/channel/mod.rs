@@ -8,6 +8,8 @@
 pub mod fifo;
 pub mod pipe;
 #[cfg(test)]
+mod prologue_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::error::{Break, Reason, Side};
@@ -40,6 +42,11 @@ impl Buffers {
     /// Room for bytes that are read to be looked at.
     pub fn plain(&mut self) -> &mut [u8] {
         &mut self.plain
+    }
+
+    /// The same, and what a stream wants to be lent meanwhile.
+    pub fn plain_and_scratch(&mut self) -> (&mut [u8], &mut Scratch) {
+        (&mut self.plain, &mut self.scratch)
     }
 }
 
