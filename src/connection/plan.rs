@@ -52,6 +52,7 @@ impl Plan {
         let back = |route: &Route| {
             let mut steps = towards_client(&service, route);
             steps.extend(towards_server(route));
+            steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {
                 Some(list) => Arc::clone(list),

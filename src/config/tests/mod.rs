@@ -25,7 +25,12 @@ pub(super) fn checked(text: &str) -> (Settings, Report) {
 }
 
 fn context() -> LoadContext {
-    LoadContext { workers_available: 2, registry: Registry::default(), secret: ProcessSecret([7; 32]) }
+    LoadContext {
+        workers_available: 2,
+        registry: Registry::default(),
+        tables: Tables::default(),
+        secret: ProcessSecret([7; 32]),
+    }
 }
 
 /// Writes files into a new directory and loads `tunnel.conf` of it.
