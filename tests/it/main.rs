@@ -29,6 +29,7 @@ mod logging;
 mod phases;
 mod program;
 mod programs;
+mod proxy_protocol;
 mod regression;
 mod reload;
 mod reset;
