@@ -10,19 +10,29 @@ mod check;
 mod dump;
 mod include;
 mod load;
+mod names;
+mod needs;
+mod networks;
+mod proxy;
 mod raw;
+mod reply;
 mod report;
+mod route;
+mod rule;
+mod service;
 mod settings;
+mod side;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
 mod values;
 
-pub use raw::{TABLES, Table};
 pub use report::Report;
 pub(crate) use report::nearest;
 pub use settings::Global;
+pub use tables::{TABLES, Table};
 
 use crate::connection::plan::Plan;
 use crate::policy::tls_server::ProcessSecret;
