@@ -18,10 +18,11 @@ use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
-use crate::policy::upstream::{Requested, Server, Upstream};
+use crate::policy::upstream::{Server, Upstream};
 use crate::sys::address::Address;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -275,8 +276,10 @@ fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
 fn tell_tie(service: &ServiceSettings, tie: &Tie, report: &mut Report) {
     let place = |index: usize| {
         let route = service.routes.get(index)?;
-        let names = [&route.sni.names, &route.sni.regexes, &route.host.names, &route.host.regexes];
-        let named = names.into_iter().flatten().find(|name| tie.what.contains(&format!("{:?}", name.value)));
+        let names = if route.sni.is_empty() { &route.host } else { &route.sni };
+        let written = names.names.iter().chain(&names.regexes).zip(&names.patterns);
+        let mut tied = written.filter(|(_, pattern)| tie.what.starts_with(&format!("\"{pattern}\"")));
+        let named = tied.next().map(|(written, _)| written);
         let fallback = tie.what.starts_with("fallback").then_some(route.fallback.place);
         Some((route, named.map(|name| name.place).or(fallback).unwrap_or(route.place)))
     };

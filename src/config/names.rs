@@ -44,7 +44,7 @@ fn check_list(
             continue;
         }
         match parse(text.value) {
-            Ok(pattern) if seen.insert(written(&pattern)) => {
+            Ok(pattern) if seen.insert(pattern.to_string()) => {
                 patterns.push(pattern);
                 list.push(At { value: text.value.to_owned(), place: text.place });
             }
@@ -57,15 +57,6 @@ fn check_list(
         }
     }
     list
-}
-
-/// What two patterns that take the same names have in common.
-fn written(pattern: &Pattern) -> String {
-    match pattern {
-        Pattern::Exact(name) => name.to_string(),
-        Pattern::Suffix(suffix) => format!("*.{suffix}"),
-        Pattern::Regex(regex) => format!("/{}", regex.as_str()),
-    }
 }
 
 /// Whether `name` may be what a service, a rule or a route is called.

@@ -7,10 +7,12 @@
 #[expect(clippy::module_inception, reason = "the file is named after the type it holds")]
 pub mod connection;
 pub mod context;
+mod ending;
 pub mod guard;
 mod last_words;
 pub mod pair;
 pub mod plan;
+mod refusal;
 pub mod relay;
 #[cfg(test)]
 mod tests;

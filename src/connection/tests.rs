@@ -258,6 +258,9 @@ fn bytes_either_way_put_the_idle_time_off() {
         assert!(world.lives());
     }
     world.pass(TIMEOUTS.idle);
+    assert_eq!(world.doing(), "delivering the last bytes before a reset", "nobody has read them yet");
+    assert_eq!((drain(&client).0, drain(&server).0), (b"x".to_vec(), b"xx".to_vec()));
+    world.pass(SECOND);
     assert_eq!(world.reason(), "idle");
 }
 
@@ -275,8 +278,9 @@ fn after_one_end_the_half_close_time_counts_and_bytes_put_it_off() {
         assert!(world.lives());
     }
     world.pass(TIMEOUTS.half_close);
+    assert_eq!(drain(&client), (b"slowlyslowlyslowly".to_vec(), false));
+    world.pass(SECOND);
     assert_eq!(world.reason(), "half-close-timeout");
-    assert_eq!(drain(&client).0, b"slowlyslowlyslowly");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod tls;
 use crate::error::Break;
 use crate::sys::socket::Socket;
 use raw::RawStream;
+use std::io;
 use std::mem;
 use tls::TlsStream;
 
@@ -101,7 +102,10 @@ impl Stream {
     /// Sends what was taken before and refused by the kernel then; `bytes` counts what left.
     pub fn flush(&mut self) -> Put {
         match self {
+            Self::Raw(raw) => raw.flush(),
             Self::Tls(tls) => tls.flush(),
+            #[cfg(test)]
+            Self::Script(script) => script.flush(),
             _ => Put { bytes: 0, then: Sink::Room },
         }
     }
@@ -109,7 +113,10 @@ impl Stream {
     /// Bytes that were taken but have not left yet.
     pub fn residue(&self) -> usize {
         match self {
+            Self::Raw(raw) => raw.prologue().len(),
             Self::Tls(tls) => tls.residue(),
+            #[cfg(test)]
+            Self::Script(script) => script.residue(),
             _ => 0,
         }
     }
@@ -123,10 +130,66 @@ impl Stream {
         }
     }
 
+    /// Whether its residue is a prologue, which the next write takes along.
+    pub fn holds_prologue(&self) -> bool {
+        match self {
+            Self::Raw(raw) => !raw.prologue().is_empty(),
+            _ => false,
+        }
+    }
+
     /// Ends our direction in the data layer: close_notify, which becomes residue. Nothing for a bare socket.
     pub fn end_data(&mut self, scratch: &mut Scratch) {
-        if let Self::Tls(tls) = self {
-            tls.end(scratch);
+        match self {
+            Self::Tls(tls) => tls.end(scratch),
+            #[cfg(test)]
+            Self::Script(script) => script.end(),
+            Self::Raw(_) | Self::Moving => {}
+        }
+    }
+
+    /// Reads what comes over the wire, past the data layer: for bytes that nobody wants to understand.
+    pub fn receive(&mut self, into: &mut [u8]) -> Got {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.receive(into),
+            _ => self
+                .socket()
+                .map_or(Got { bytes: 0, then: Source::Shut }, |socket| raw::receive(socket, into)),
+        }
+    }
+
+    /// Ends our direction in the control layer: FIN.
+    ///
+    /// # Errors
+    /// The kernel's, when the peer is gone.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.shutdown_write(),
+            _ => self.socket().map_or(Ok(()), Socket::shutdown_write),
+        }
+    }
+
+    /// Bytes that left, FIN included, and that the peer has not acknowledged ([`Socket::unacknowledged`]).
+    pub fn unacknowledged(&self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.unacknowledged,
+            _ => self.socket().map_or(0, Socket::unacknowledged),
+        }
+    }
+
+    /// Makes the close that follows a reset.
+    pub fn reset_on_close(&self) {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.reset_on_close(),
+            _ => {
+                if let Some(socket) = self.socket() {
+                    socket.reset_on_close();
+                }
+            }
         }
     }
 
@@ -141,12 +204,25 @@ impl Stream {
         }
     }
 
+    /// Whether an end of the data is told apart from an end of the connection (TLS: by close_notify).
+    pub fn is_layered(&self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.tls,
+            _ => matches!(self, Self::Tls(_)),
+        }
+    }
+
     /// The bare stream, if it is one.
     pub fn as_raw(&mut self) -> Option<&mut RawStream> {
         match self {
             Self::Raw(raw) => Some(raw),
             _ => None,
         }
+    }
+
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 
     /// The TLS stream, if it is one.
@@ -157,15 +233,17 @@ impl Stream {
         }
     }
 
-    /// Moves a bare socket, with its early bytes, into a TLS session made by policy.
+    /// Moves a bare socket, with its early bytes and its prologue, into a TLS session made by policy.
     ///
     /// # Errors
     /// The TLS library's, when it cannot make the session; the stream is gone then.
     pub fn start_tls(&mut self, session: tls::Session) -> Result<(), Break> {
         match mem::replace(self, Self::Moving) {
             Self::Raw(raw) => {
-                let (socket, early) = raw.into_parts();
-                *self = Self::Tls(Box::new(TlsStream::new(session, socket, early)?));
+                let (socket, early, prologue) = raw.into_parts();
+                let mut tls = TlsStream::new(session, socket, early)?;
+                tls.begin_with(prologue);
+                *self = Self::Tls(Box::new(tls));
                 Ok(())
             }
             other => {

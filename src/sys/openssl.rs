@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The few calls of the TLS library that the safe crate lacks: session ticket keys, a certificate chain of its own
-//! for each certificate of a context, the age of tickets, and offering a session again.
+//! for each certificate of a context, the age of tickets, offering a session again, and which parts of a name belong together.
 //!
 //! Invariants: nothing here keeps a pointer beyond the life of the context it was given; callbacks never unwind into
 //! C; no policy is decided here, except that a ticket which cannot be read is as good as none.
@@ -11,7 +11,7 @@
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
-use openssl::x509::X509Ref;
+use openssl::x509::{X509NameEntryRef, X509Ref};
 use openssl_sys as ffi;
 #[cfg(not(feature = "aws-lc"))]
 use std::ffi::c_void;
@@ -106,6 +106,23 @@ pub fn add_chain_certificate(
         unsafe { ffi::SSL_CTX_ctrl(context.as_ptr(), ffi::SSL_CTRL_CHAIN_CERT, 1, raw.cast::<c_void>()) }
             == 1;
     if done { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Which relative distinguished name an attribute of a distinguished name belongs to, counted from 0: several attributes may
+/// be one (X.501 section 9.3).
+pub fn relative_name(entry: &X509NameEntryRef) -> i32 {
+    // The address of a reference of the safe crate is the object's own, see `add_chain_certificate`.
+    let raw = ptr::from_ref(entry).cast::<ffi::X509_NAME_ENTRY>();
+    // SAFETY: the reference is to a live X509_NAME_ENTRY, which the call only reads.
+    unsafe { X509_NAME_ENTRY_set(raw) }
+}
+
+#[cfg(feature = "aws-lc")]
+use ffi::X509_NAME_ENTRY_set;
+#[cfg(not(feature = "aws-lc"))]
+// Signature as in openssl/x509.h of 1.1.0 and later.
+unsafe extern "C" {
+    fn X509_NAME_ENTRY_set(entry: *const ffi::X509_NAME_ENTRY) -> std::ffi::c_int;
 }
 
 /// A session a client may offer again, with the context it was agreed under.

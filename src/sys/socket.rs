@@ -10,7 +10,7 @@ use nix::sys::socket::{
     UnixAddr, sockopt,
 };
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -19,6 +19,9 @@ use std::path::Path;
 
 /// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+
+/// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
+const TCP_CLOSE: u8 = 7;
 
 /// A connected or connecting stream socket.
 #[derive(Debug)]
@@ -61,6 +64,17 @@ impl Socket {
 
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(socket::send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+    }
+
+    /// Sends `first` and `then` as if they were one, so that they may share a segment.
+    pub fn send_both(&self, first: &[u8], then: &[u8]) -> io::Result<usize> {
+        let parts = [IoSlice::new(first), IoSlice::new(then)];
+        Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None)?)
+    }
+
+    /// The address at which the peer reached us.
+    pub fn local_address(&self) -> io::Result<Address> {
+        Ok(from_kernel(&socket::getsockname::<SockaddrStorage>(self.0.as_raw_fd())?))
     }
 
     /// Makes the kernel hold back little of what is sent.
@@ -111,12 +125,33 @@ impl Socket {
         if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
-    /// Whether it failed or both directions have ended (POLLERR, POLLHUP); leaves the error to be read.
+    /// Whether the peer is gone for good; leaves the error to be read. That both directions have ended (POLLHUP) is not
+    /// enough: the last bytes may still be on their way.
     fn is_over(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: 0, revents: 0 };
         // SAFETY: one valid pollfd, which the call may write; a timeout of 0 does not wait.
         let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        found > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+        let hung_up = found > 0 && poll.revents & libc::POLLHUP != 0;
+        found > 0 && poll.revents & libc::POLLERR != 0
+            || hung_up && self.tcp_state().is_none_or(|s| s == TCP_CLOSE)
+    }
+
+    /// The state of a TCP connection (TCP_INFO, tcp(7)); none for other sockets.
+    fn tcp_state(&self) -> Option<u8> {
+        // The state is the first byte of what the kernel has to say, and it says as much as there is room for.
+        let mut state: u8 = 0;
+        let mut length = length_of(&state);
+        // SAFETY: pointer and length describe `state`; getsockopt(2) writes no further.
+        let result = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut state).cast(),
+                &raw mut length,
+            )
+        };
+        (result == 0 && length > 0).then_some(state)
     }
 }
 
@@ -372,6 +407,25 @@ mod tests {
     }
 
     #[test]
+    fn two_parts_leave_as_one() {
+        let (client, server) = pair(&local(0));
+        assert_eq!(client.send_both(b"hel", b"lo").unwrap(), 5);
+        let mut buffer = [0; 8];
+        assert_eq!((server.recv(&mut buffer).unwrap(), &buffer[..5]), (5, &b"hello"[..]));
+    }
+
+    #[test]
+    fn the_local_address_is_where_the_peer_connected_to() {
+        let name = format!("tunnel-test-local-{}", std::process::id()).into_bytes();
+        for address in [local(0), Address::Abstract(name)] {
+            let listening = Listening::bind(&address, false).unwrap();
+            let (_client, _) = Socket::connect(&listening.address).unwrap();
+            let (server, _) = listening.accept().unwrap();
+            assert_eq!(server.local_address().unwrap(), listening.address);
+        }
+    }
+
+    #[test]
     fn a_reset_on_close_is_seen_as_one() {
         let (client, server) = pair(&local(0));
         client.reset_on_close();
@@ -386,6 +440,22 @@ mod tests {
         client.send(&[1; 1000]).unwrap();
         // On this machine's loopback it takes microseconds.
         assert!((0..10_000_000).any(|_| client.unacknowledged() == 0));
+    }
+
+    #[test]
+    fn bytes_behind_two_ends_are_still_to_be_acknowledged() {
+        let (client, server) = pair(&local(0));
+        while client.unacknowledged() < 1_000_000 {
+            client.send(&[1; 65_536]).unwrap();
+        }
+        for end in [&client, &server] {
+            end.shutdown_write().unwrap();
+        }
+        assert_eq!(client.recv(&mut [0]).unwrap(), 0, "both have ended");
+        assert!(client.unacknowledged() > 0, "although the peer has not read what does not fit");
+        server.reset_on_close();
+        drop(server);
+        assert_eq!(client.unacknowledged(), 0, "nobody is there to acknowledge");
     }
 
     #[test]
