@@ -33,6 +33,11 @@ pub enum Break {
 }
 
 impl Break {
+    /// Whether the connection is over with it, and not only what it carries.
+    pub fn is_of_the_connection(&self) -> bool {
+        matches!(self, Self::Reset(_) | Self::Gone)
+    }
+
     /// The same once more: both directions learn of it.
     #[must_use]
     pub fn again(&self) -> Self {

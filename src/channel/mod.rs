@@ -43,6 +43,11 @@ impl Buffers {
     pub fn plain(&mut self) -> &mut [u8] {
         &mut self.plain
     }
+
+    /// The same, and what a stream wants to be lent meanwhile.
+    pub fn plain_and_scratch(&mut self) -> (&mut [u8], &mut Scratch) {
+        (&mut self.plain, &mut self.scratch)
+    }
 }
 
 impl Default for Buffers {

@@ -3,33 +3,28 @@
 //!
 //! The ends are written down in docs/closing.md: both directions carried to their ends is the only clean one. After a
 //! stream broke, what had arrived goes out first, then the other side is reset; after a handshake failed, the client is
-//! told and heard out, so that a reset does not eat what it was told.
+//! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
+//! `ending.rs` sees to the ends that take time.
 
 use super::context::{Answer, Ctx};
+use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
 use super::pair::Pair;
 use super::plan::Plan;
+use super::refusal;
 use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::alert::Alert;
 use crate::handshake::{Cursor, Progress, rules};
-use crate::policy::rules::Action;
-use crate::policy::service::{Peek, Timeouts};
+use crate::policy::service::Timeouts;
 use crate::stats::Counter;
-use crate::stream::{Sink, Source};
+use crate::stream::Sink;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// When an ending connection looks again whether the peer has acknowledged its last bytes; doubles up to
-/// [`LONGEST_LOOK`].
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 /// Connections that one worker holds in a tarpit; those beyond it are rejected, so that who floods us fills no more.
 const TARPITTED: usize = 1024;
@@ -49,8 +44,6 @@ pub struct Connection {
     heard_out: bool,
     /// That it failed was told when it did.
     told: bool,
-    /// It is or was in a tarpit.
-    held: bool,
     _guard: Guard,
 }
 
@@ -58,23 +51,10 @@ pub struct Connection {
 enum Phase {
     Handshake(Cursor),
     Relay,
-    /// The client was told the end; what it still says is discarded until it ends too.
-    Linger(Reason),
-    /// The last bytes are on their way to the side that does not know yet; then everything is reset.
-    Abort(Box<Abort>),
+    /// The client is heard out, or the last bytes are on their way before a reset.
+    Ending(Box<Ending>),
     /// A rule holds it: nothing is read, and only time or the client ends it.
     Tarpit(Reason),
-}
-
-/// A reset that waits. Few connections end so, and all would carry the room for it.
-#[derive(Debug)]
-struct Abort {
-    reason: Reason,
-    /// Who must have the last bytes before.
-    sink: Side,
-    until: Instant,
-    /// When to look again.
-    pause: Duration,
 }
 
 /// Leg 0 is the client, leg 1 the server.
@@ -84,11 +64,10 @@ fn side_of(leg: Leg) -> Side {
 
 impl Connection {
     /// A connection that has just been taken from the queue.
-    pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
+    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
-        pair.facts.id = ctx.next_id();
         Self {
-            id: pair.facts.id,
+            id: ctx.next_id(),
             pair,
             plan,
             phase: Phase::Handshake(Cursor::default()),
@@ -96,7 +75,6 @@ impl Connection {
             armed: false,
             heard_out: false,
             told: false,
-            held: false,
             _guard: guard,
         }
     }
@@ -114,8 +92,7 @@ impl Connection {
                 (Flow::Open, _) => "relaying after the server's end",
                 _ => "delivering the last bytes",
             },
-            Phase::Linger(_) => "hearing the client out",
-            Phase::Abort(_) => "delivering the last bytes before a reset",
+            Phase::Ending(ending) => ending.activity(),
             Phase::Tarpit(_) => "held by a rule",
         }
     }
@@ -159,8 +136,7 @@ impl Connection {
         }
         match self.phase {
             Phase::Relay => self.relay(ctx),
-            Phase::Linger(_) => self.linger(ctx),
-            Phase::Abort(_) | Phase::Handshake(_) => self.await_acknowledgement(ctx),
+            Phase::Handshake(_) | Phase::Ending(_) => self.end(ctx, Ending::advance),
             Phase::Tarpit(_) => Verdict::Hold,
         }
     }
@@ -212,6 +188,8 @@ impl Connection {
         if let Err(reason) = rules::charge(&mut self.pair, &self.plan.service, turn.bytes(), ctx) {
             return self.fail(reason, ctx);
         }
+        ending::note_broken_sources(&mut self.pair);
+        ending::discard_unwanted(&mut self.pair, ready, ctx);
         let pair = &mut self.pair;
         for side in [Side::Client, Side::Server] {
             let sink = pair.endpoint(side.other());
@@ -220,7 +198,7 @@ impl Connection {
             if matches!(channel.flow(), Flow::Breaking(_)) && empty {
                 let channel = if side == Side::Client { &mut pair.up } else { &mut pair.down };
                 let reason = channel.take_reason().unwrap_or(Reason::Done);
-                return self.abort(reason, side.other(), ctx);
+                return self.abort(reason, Whom::One(side.other()), ctx);
             }
         }
         let alone = pair.server.is_none();
@@ -235,7 +213,7 @@ impl Connection {
             // what it was sent has arrived.
             (Flow::Shut | Flow::Dead(_), Flow::Dead(_)) => {
                 let reason = pair.down.take_reason().unwrap_or(Reason::Done);
-                self.abort(reason, Side::Server, ctx)
+                self.abort(reason, Whom::One(Side::Server), ctx)
             }
             // We answer by ourselves, and the answer reaches nobody.
             (_, Flow::Dead(_)) if alone => Verdict::Close(pair.down.take_reason().unwrap_or(Reason::Done)),
@@ -274,17 +252,20 @@ impl Connection {
         if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
     }
 
-    /// A handshake failed.
+    /// A handshake failed, or all there was to do is done. Who was refused or answered is told that this is the end, and
+    /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
         match reason {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)
             | Reason::BadHello(_)
-            | Reason::BadRequest(_)
+            | Reason::NameChanged
+            | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
-            | Reason::NameChanged => self.hear_out(reason, ctx),
+            | Reason::BadRequest(_)
+            | Reason::Replied => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other => Verdict::Close(other),
         }
@@ -293,14 +274,13 @@ impl Connection {
     /// A rule refused it.
     fn refuse(&mut self, how: Refusal, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         match how {
-            Refusal::Reject
-                if matches!(self.phase, Phase::Handshake(_)) && self.tell_refusal(&reason, ctx) =>
-            {
+            // Past the handshake there is nothing to say any more: it is cut.
+            Refusal::Reject if matches!(self.phase, Phase::Handshake(_)) => {
+                refusal::tell(&mut self.pair, &self.plan.service, &reason, ctx);
                 self.hear_out(reason, ctx)
             }
             Refusal::Tarpit if ctx.tarpitted < TARPITTED => {
                 ctx.tarpitted += 1;
-                self.held = true;
                 self.phase = Phase::Tarpit(reason);
                 Verdict::Keep(self.timeouts().tarpit)
             }
@@ -314,75 +294,52 @@ impl Connection {
         }
     }
 
-    /// Tells the client that a rule refused it, if there is something it understands: an alert, or a canned reply.
-    fn tell_refusal(&mut self, reason: &Reason, ctx: &mut Ctx) -> bool {
-        let Self { pair, plan, .. } = self;
-        if pair.client.stream.as_tls().is_some() {
-            return true; // close_notify follows
-        }
-        let Reason::Rule(name, _) = reason else { return false };
-        let rule = plan.service.rules.specs().iter().find(|rule| rule.name == *name);
-        let alert = Alert::AccessDenied.record();
-        let reply = match rule.map(|rule| &rule.action) {
-            _ if plan.service.peek == Peek::Tls => &alert[..],
-            Some(Action::Reject(Some(reply))) => &reply.bytes,
-            _ => return false,
-        };
-        pair.client.write(reply, &mut ctx.buffers.scratch);
-        true
-    }
-
-    /// Tells the client the end and discards what it still says, or our last bytes might be lost to a reset.
-    fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
-        self.phase = Phase::Linger(reason);
-        self.pair.client.shutdown_write();
-        match self.linger(ctx) {
-            Verdict::Hold => Verdict::Keep(self.timeouts().linger),
-            verdict => verdict,
-        }
-    }
-
-    fn linger(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
-        let client = &mut self.pair.client;
-        let gone = client.advance_close(&mut ctx.buffers.scratch).is_some()
-            || client.read_ended()
-            || client.write_broken();
-        let over = gone || client.write_ended() && discard(client, ctx);
-        if over {
-            self.heard_out = true;
-            return Verdict::Close(self.take_reason());
-        }
-        Verdict::Hold
-    }
-
-    /// A stream broke, and all that had come of it was handed on: `sink` must learn that it is not complete.
-    fn abort(&mut self, reason: Reason, sink: Side, ctx: &Ctx) -> Verdict<Reason> {
-        let until = ctx.now + self.timeouts().linger;
-        self.phase = Phase::Abort(Box::new(Abort { reason, sink, until, pause: LOOK_AGAIN }));
-        self.await_acknowledgement(ctx)
-    }
-
-    /// A reset would eat what the peer's kernel has not acknowledged.
-    fn await_acknowledgement(&mut self, ctx: &Ctx) -> Verdict<Reason> {
-        let Phase::Abort(abort) = &mut self.phase else { return Verdict::Hold };
-        let Abort { sink, until, pause, .. } = &mut **abort;
-        let sink = self.pair.endpoint(*sink).filter(|end| !end.write_broken());
-        let socket = sink.and_then(|end| end.stream.socket());
-        let arrived = socket.is_none_or(|socket| socket.unacknowledged() == 0);
-        if arrived || ctx.now >= *until {
-            return Verdict::Close(self.take_reason());
-        }
-        let wait = *pause;
-        *pause = (wait * 2).min(LONGEST_LOOK);
-        Verdict::Keep(wait.min(*until - ctx.now))
-    }
-
-    fn take_reason(&mut self) -> Reason {
+    /// The end of a tarpit.
+    fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         match mem::replace(&mut self.phase, Phase::Relay) {
-            Phase::Linger(reason) | Phase::Tarpit(reason) => reason,
-            Phase::Abort(abort) => abort.reason,
-            Phase::Handshake(_) | Phase::Relay => Reason::Done,
+            Phase::Tarpit(reason) => {
+                ctx.tarpitted -= 1;
+                Verdict::Close(reason)
+            }
+            other => {
+                self.phase = other;
+                Verdict::Hold
+            }
         }
+    }
+
+    /// An ordinary close, when the client has been heard out.
+    fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+        let linger = self.timeouts().linger;
+        let ending = Ending::hear_out(reason, &mut self.pair, ctx, linger);
+        self.phase = Phase::Ending(Box::new(ending));
+        self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx))
+    }
+
+    /// A reset, when `whom` has what it is still to have.
+    fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
+        let linger = self.timeouts().linger;
+        let ending = Ending::abort(reason, whom, &mut self.pair, ctx, linger);
+        self.phase = Phase::Ending(Box::new(ending));
+        self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx))
+    }
+
+    /// Takes an end further.
+    fn end(
+        &mut self,
+        ctx: &mut Ctx,
+        how: impl FnOnce(&mut Ending, &mut Pair, BothReady, &mut Ctx) -> Next,
+    ) -> Verdict<Reason> {
+        let ready = mem::take(&mut self.ready);
+        let Phase::Ending(ending) = &mut self.phase else { return Verdict::Hold };
+        let next = how(ending, &mut self.pair, ready, ctx);
+        match next {
+            Next::Hold => return Verdict::Hold,
+            Next::Look(pause) => return Verdict::Keep(pause),
+            Next::Close => self.heard_out = true,
+            Next::Reset => {}
+        }
+        Verdict::Close(mem::replace(&mut ending.reason, Reason::Done))
     }
 }
 
@@ -394,15 +351,6 @@ fn wants_input(pair: &Pair, side: Side) -> bool {
         (Some(from), None) => matches!(channel.flow(), Flow::Open) && pair.down.is_empty(from),
         (None, _) => false,
     }
-}
-
-/// Reads and forgets; true when the client has ended or broken.
-fn discard(client: &mut crate::stream::endpoint::Endpoint, ctx: &mut Ctx) -> bool {
-    let Some(socket) = client.stream.socket() else { return true };
-    // Past the TLS library, which must not be called after a fatal error; nobody wants to know what it was.
-    let mut got = crate::stream::raw::receive(socket, ctx.buffers.plain());
-    client.note_source(&mut got.then);
-    matches!(got.then, Source::Shut | Source::Broken(_))
 }
 
 impl Handler for Box<Connection> {
@@ -426,10 +374,9 @@ impl Handler for Box<Connection> {
                 let output = self.pair.channel_from(side.other()).held() > 0;
                 end.interest(wants_input(&self.pair, side), output)
             }
-            Phase::Linger(_) if side == Side::Client => end.interest(end.write_ended(), false),
+            Phase::Ending(ending) => ending.interest(&self.pair, side),
             // That the client goes is to be told: it makes room.
-            Phase::Tarpit(_) if side == Side::Client => Interest { failure: true, ..Interest::default() },
-            Phase::Linger(_) | Phase::Abort(_) | Phase::Tarpit(_) => Interest::default(),
+            Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
         }
     }
 
@@ -447,13 +394,13 @@ impl Handler for Box<Connection> {
             Side::Client => self.ready.client = ready,
             Side::Server => self.ready.server = ready,
         }
-        if ready.failed && matches!(self.phase, Phase::Relay) {
+        if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
+            return self.let_go(ctx);
+        }
+        if ready.failed && !matches!(self.phase, Phase::Handshake(_)) {
             self.note_failure(side);
         }
-        if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
-            return Verdict::Close(self.take_reason());
-        }
-        if ready.write && !matches!(self.phase, Phase::Relay) {
+        if ready.write && matches!(self.phase, Phase::Handshake(_)) {
             if let Some(end) = self.pair.endpoint_mut(side) {
                 end.flush();
             }
@@ -480,21 +427,20 @@ impl Handler for Box<Connection> {
                     None => self.advance(ctx),
                 }
             }
-            Phase::Relay => Verdict::Close(match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => Reason::Idle,
-                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Reason::LingerTimeout,
-                _ => Reason::HalfCloseTimeout,
-            }),
-            Phase::Linger(_) | Phase::Tarpit(_) => Verdict::Close(self.take_reason()),
-            Phase::Abort(_) => self.await_acknowledgement(ctx),
+            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
+                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
+                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
+                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
+            },
+            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
+            Phase::Tarpit(_) => self.let_go(ctx),
         }
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {
-        if self.held {
-            ctx.tarpitted -= 1;
-        }
-        if !matches!(reason, Reason::Done) && !self.heard_out {
+        // Closed from outside, or by a panic.
+        let _reason_is_given = self.let_go(ctx);
+        if !matches!(reason, Reason::Done | Reason::Replied) && !self.heard_out {
             self.pair.reset();
         }
         self.tell_failure(&reason, ctx);

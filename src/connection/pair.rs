@@ -171,12 +171,18 @@ impl Pair {
         }
     }
 
+    /// That end and the direction into it.
+    pub fn sink(&mut self, side: Side) -> Option<(&mut Endpoint, &mut Channel)> {
+        match side {
+            Side::Client => Some((&mut self.client, &mut self.down)),
+            Side::Server => Some((self.server.as_mut()?, &mut self.up)),
+        }
+    }
+
     /// Makes both ends go by a reset.
     pub fn reset(&self) {
-        for side in [Side::Client, Side::Server] {
-            if let Some(socket) = self.endpoint(side).and_then(|end| end.stream.socket()) {
-                socket.reset_on_close();
-            }
+        for end in [Some(&self.client), self.server.as_ref()].into_iter().flatten() {
+            end.stream.reset_on_close();
         }
     }
 }

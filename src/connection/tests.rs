@@ -3,7 +3,7 @@
 //! are real; the steps are the test's.
 
 use super::connection::Connection;
-use super::context::{Ask, Common, Ctx, Question};
+use super::context::{Common, Ctx};
 use super::guard::Limit;
 use super::pair::Pair;
 use super::plan::Plan;
@@ -12,7 +12,6 @@ use crate::error::{Reason, Side};
 use crate::event::backoff::LONGEST;
 use crate::event::event_loop::Loop;
 use crate::handshake::{For, Progress, Step};
-use crate::live::View;
 use crate::log::{Level, Log, Memory};
 use crate::policy::route_table::RouteTable;
 use crate::policy::rules::Rules;
@@ -43,20 +42,6 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// Turns in which a connection must do what a test waits for.
 const TURNS: usize = 10_000;
 
-/// Nobody is asked in these tests.
-#[derive(Debug)]
-struct Nobody;
-
-impl Ask for Nobody {
-    fn ask(&self, _: Question) -> bool {
-        false
-    }
-}
-
-fn common(log: Log) -> Common {
-    Common { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
-}
-
 /// A loop, its clock, and what was logged.
 struct World {
     connections: Loop<Box<Connection>>,
@@ -71,7 +56,7 @@ impl World {
         let (log, memory) = Log::to_memory(Level::Info);
         Self {
             connections: Loop::new().unwrap(),
-            ctx: Ctx::new(0, common(log), Instant::now()),
+            ctx: Ctx::new(0, Common::alone(log), Instant::now()),
             limit: Arc::new(Limit::new(10, EventFd::new().unwrap())),
             memory,
         }
@@ -258,6 +243,9 @@ fn bytes_either_way_put_the_idle_time_off() {
         assert!(world.lives());
     }
     world.pass(TIMEOUTS.idle);
+    assert_eq!(world.doing(), "delivering the last bytes before a reset", "nobody has read them yet");
+    assert_eq!((drain(&client).0, drain(&server).0), (b"x".to_vec(), b"xx".to_vec()));
+    world.pass(SECOND);
     assert_eq!(world.reason(), "idle");
 }
 
@@ -275,8 +263,9 @@ fn after_one_end_the_half_close_time_counts_and_bytes_put_it_off() {
         assert!(world.lives());
     }
     world.pass(TIMEOUTS.half_close);
+    assert_eq!(drain(&client), (b"slowlyslowlyslowly".to_vec(), false));
+    world.pass(SECOND);
     assert_eq!(world.reason(), "half-close-timeout");
-    assert_eq!(drain(&client).0, b"slowlyslowlyslowly");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! One end of a connection: a stream, what each direction waits for, and how far its closing has come.
 //!
 //! A close follows the layers (docs/closing.md): per layer (data, then ctrl) and direction an operation is *desired* and
-//! *done*; one that cannot complete stays desired and is taken up again on the next event.
+//! *done*; one that cannot complete stays desired and is taken up again on the next event. A read operation that is
+//! desired but not done is a drain: what comes is read and thrown away until the peer ends.
 
-use super::{Got, Put, Scratch, Sink, Source, Stream};
+use super::{Got, Put, SCRATCH, Scratch, Sink, Source, Stream};
 use crate::error::Break;
 use crate::event::{Interest, Watched};
-use crate::sys::socket::Socket;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
@@ -66,6 +66,8 @@ pub struct Endpoint {
     write_broken: bool,
     /// Writing failed by a reset, which the kernel tells once: an end that a bare socket tells after it is none.
     reset: bool,
+    /// The connection is over: a reset, or nobody is there. A data layer may fail without that.
+    gone: bool,
 }
 
 impl Endpoint {
@@ -83,6 +85,7 @@ impl Endpoint {
             read_broken: false,
             write_broken: false,
             reset: false,
+            gone: false,
         }
     }
 
@@ -97,8 +100,10 @@ impl Endpoint {
         let ending = self.desired.has(Ops::CTRL_WRITE) && !self.done.has(Ops::CTRL_WRITE);
         let write =
             !self.write_broken && ((has_output || ending) && !self.starved || self.stream.residue() > 0);
+        let discards = self.desired.has(Ops::DATA_READ) && self.stream.residue() <= SCRATCH;
         Interest {
-            read: (wants_read || self.starved) && !self.read_ended() && !self.read_broken,
+            read: ((wants_read || self.starved) && !self.read_broken || discards && !self.gone)
+                && !self.read_ended(),
             write,
             choked: self.choked,
             failure: self.read_ended() && !self.write_ended() && !self.write_broken,
@@ -117,14 +122,39 @@ impl Endpoint {
 
     /// Notes how a source stands, for readers that go past [`Self::read`] (splice).
     pub fn note_source(&mut self, then: &mut Source) {
-        if self.reset && matches!(then, Source::Shut) && self.stream.as_tls().is_none() {
+        if self.reset && matches!(then, Source::Shut) && !self.stream.is_layered() {
             *then = Source::Broken(Break::Reset(io::ErrorKind::ConnectionReset.into()));
         }
         match then {
-            Source::Shut => self.done.add(Ops::DATA_READ),
-            Source::Broken(_) => self.read_broken = true,
+            Source::Shut if self.stream.is_layered() => self.done.add(Ops::DATA_READ),
+            Source::Shut => self.done.add(Ops::DATA_READ.or(Ops::CTRL_READ)),
+            Source::Broken(how) => {
+                self.read_broken = true;
+                self.gone |= how.is_of_the_connection();
+            }
             Source::More | Source::Empty => {}
         }
+    }
+
+    /// Nobody wants what the peer still says: it is to be thrown away until its end. Call [`Self::discard`] when
+    /// something is there.
+    pub fn shutdown_read(&mut self) {
+        self.desired.add(Ops::DATA_READ.or(Ops::CTRL_READ));
+    }
+
+    /// Reads once and throws away; how many bytes. Through the data layer as long as that is needed for writing; when our
+    /// last words have left it, or it has failed and must not be called again, past it.
+    pub fn discard(&mut self, into: &mut [u8], scratch: &mut Scratch) -> usize {
+        if self.gone || self.read_ended() || self.stream.residue() > SCRATCH {
+            return 0;
+        }
+        let past = self.read_broken || self.write_broken || self.done.has(Ops::DATA_WRITE);
+        let mut got = if past { self.stream.receive(into) } else { self.stream.read(into, scratch) };
+        match got.then {
+            Source::Shut if past && self.stream.is_layered() => self.done.add(Ops::CTRL_READ),
+            _ => self.note_source(&mut got.then),
+        }
+        got.bytes
     }
 
     /// Writes, and notes how it went.
@@ -154,6 +184,7 @@ impl Endpoint {
         if let Sink::Broken(how) = then {
             self.write_broken = true;
             self.reset |= matches!(how, Break::Reset(_));
+            self.gone |= how.is_of_the_connection();
         }
     }
 
@@ -167,9 +198,14 @@ impl Endpoint {
         self.starved
     }
 
-    /// The peer's direction has ended in order.
+    /// The peer's direction has ended: in order, or while its bytes were thrown away in whatever way.
     pub fn read_ended(&self) -> bool {
-        self.done.has(Ops::DATA_READ)
+        self.done.has(Ops::DATA_READ) || self.done.has(Ops::CTRL_READ)
+    }
+
+    /// The connection with the peer is over, so there is nobody to wait for.
+    pub fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Our direction has ended, and the end has left.
@@ -221,8 +257,9 @@ impl Endpoint {
     /// Sends the FIN that was left to a close which does not follow yet: what this end said may still be on its way.
     pub fn send_owed_fin(&mut self) {
         if mem::take(&mut self.owes_fin) {
-            let told = self.stream.socket().map(Socket::shutdown_write);
-            self.write_broken |= matches!(told, Some(Err(_)));
+            let failed = self.stream.shutdown_write().is_err();
+            self.write_broken |= failed;
+            self.gone |= failed;
         }
     }
 }

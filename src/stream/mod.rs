@@ -11,6 +11,7 @@ pub mod tls;
 use crate::error::Break;
 use crate::sys::socket::Socket;
 use raw::RawStream;
+use std::io;
 use std::mem;
 use tls::TlsStream;
 
@@ -103,6 +104,8 @@ impl Stream {
         match self {
             Self::Raw(raw) => raw.flush(),
             Self::Tls(tls) => tls.flush(),
+            #[cfg(test)]
+            Self::Script(script) => script.flush(),
             _ => Put { bytes: 0, then: Sink::Room },
         }
     }
@@ -112,6 +115,8 @@ impl Stream {
         match self {
             Self::Raw(raw) => raw.prologue().len(),
             Self::Tls(tls) => tls.residue(),
+            #[cfg(test)]
+            Self::Script(script) => script.residue(),
             _ => 0,
         }
     }
@@ -135,8 +140,56 @@ impl Stream {
 
     /// Ends our direction in the data layer: close_notify, which becomes residue. Nothing for a bare socket.
     pub fn end_data(&mut self, scratch: &mut Scratch) {
-        if let Self::Tls(tls) = self {
-            tls.end(scratch);
+        match self {
+            Self::Tls(tls) => tls.end(scratch),
+            #[cfg(test)]
+            Self::Script(script) => script.end(),
+            Self::Raw(_) | Self::Moving => {}
+        }
+    }
+
+    /// Reads what comes over the wire, past the data layer: for bytes that nobody wants to understand.
+    pub fn receive(&mut self, into: &mut [u8]) -> Got {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.receive(into),
+            _ => self
+                .socket()
+                .map_or(Got { bytes: 0, then: Source::Shut }, |socket| raw::receive(socket, into)),
+        }
+    }
+
+    /// Ends our direction in the control layer: FIN.
+    ///
+    /// # Errors
+    /// The kernel's, when the peer is gone.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.shutdown_write(),
+            _ => self.socket().map_or(Ok(()), Socket::shutdown_write),
+        }
+    }
+
+    /// Bytes that left, FIN included, and that the peer has not acknowledged ([`Socket::unacknowledged`]).
+    pub fn unacknowledged(&self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.unacknowledged,
+            _ => self.socket().map_or(0, Socket::unacknowledged),
+        }
+    }
+
+    /// Makes the close that follows a reset.
+    pub fn reset_on_close(&self) {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.reset_on_close(),
+            _ => {
+                if let Some(socket) = self.socket() {
+                    socket.reset_on_close();
+                }
+            }
         }
     }
 
@@ -148,6 +201,15 @@ impl Stream {
             Self::Moving => None,
             #[cfg(test)]
             Self::Script(script) => script.socket(),
+        }
+    }
+
+    /// Whether an end of the data is told apart from an end of the connection (TLS: by close_notify).
+    pub fn is_layered(&self) -> bool {
+        match self {
+            #[cfg(test)]
+            Self::Script(script) => script.tls,
+            _ => matches!(self, Self::Tls(_)),
         }
     }
 

@@ -20,6 +20,9 @@ use std::path::Path;
 /// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
+/// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
+const TCP_CLOSE: u8 = 7;
+
 /// A connected or connecting stream socket.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
@@ -122,12 +125,33 @@ impl Socket {
         if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
-    /// Whether it failed or both directions have ended (POLLERR, POLLHUP); leaves the error to be read.
+    /// Whether the peer is gone for good; leaves the error to be read. That both directions have ended (POLLHUP) is not
+    /// enough: the last bytes may still be on their way.
     fn is_over(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: 0, revents: 0 };
         // SAFETY: one valid pollfd, which the call may write; a timeout of 0 does not wait.
         let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
-        found > 0 && poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+        let hung_up = found > 0 && poll.revents & libc::POLLHUP != 0;
+        found > 0 && poll.revents & libc::POLLERR != 0
+            || hung_up && self.tcp_state().is_none_or(|s| s == TCP_CLOSE)
+    }
+
+    /// The state of a TCP connection (TCP_INFO, tcp(7)); none for other sockets.
+    fn tcp_state(&self) -> Option<u8> {
+        // The state is the first byte of what the kernel has to say, and it says as much as there is room for.
+        let mut state: u8 = 0;
+        let mut length = length_of(&state);
+        // SAFETY: pointer and length describe `state`; getsockopt(2) writes no further.
+        let result = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut state).cast(),
+                &raw mut length,
+            )
+        };
+        (result == 0 && length > 0).then_some(state)
     }
 }
 
@@ -416,6 +440,22 @@ mod tests {
         client.send(&[1; 1000]).unwrap();
         // On this machine's loopback it takes microseconds.
         assert!((0..10_000_000).any(|_| client.unacknowledged() == 0));
+    }
+
+    #[test]
+    fn bytes_behind_two_ends_are_still_to_be_acknowledged() {
+        let (client, server) = pair(&local(0));
+        while client.unacknowledged() < 1_000_000 {
+            client.send(&[1; 65_536]).unwrap();
+        }
+        for end in [&client, &server] {
+            end.shutdown_write().unwrap();
+        }
+        assert_eq!(client.recv(&mut [0]).unwrap(), 0, "both have ended");
+        assert!(client.unacknowledged() > 0, "although the peer has not read what does not fit");
+        server.reset_on_close();
+        drop(server);
+        assert_eq!(client.unacknowledged(), 0, "nobody is there to acknowledge");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the configuration as a whole: what is refused, with which words, and that nothing makes it panic.
 
+mod layers;
 mod refused;
+mod refused_layers;
 
 use super::raw::Document;
 use super::settings::Settings;
