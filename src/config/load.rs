@@ -315,7 +315,7 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
-        rules: rules(loaded.rules),
+        rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         routes: loaded.routes.into(),
         table: loaded.table,
@@ -324,10 +324,4 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
     let plan = Arc::new((settings.mode.plan)(service));
     let bind = |address| Bind { address, plan: Arc::clone(&plan) };
     loaded.accept.into_iter().map(bind).collect()
-}
-
-/// PENDING: becomes `Rules::new(specs, service, tables)` as soon as policy/rules.rs has it.
-fn rules(specs: Vec<RuleSpec>) -> Rules {
-    drop(specs);
-    Rules::default()
 }

@@ -36,6 +36,7 @@ pub use tables::{TABLES, Table};
 
 use crate::connection::plan::Plan;
 use crate::policy::tls_server::ProcessSecret;
+use crate::policy::track::Tables;
 use crate::stats::Registry;
 use crate::sys::address::Address;
 use std::path::Path;
@@ -66,6 +67,8 @@ pub struct LoadContext {
     pub workers_available: usize,
     /// Where counters live, over all configurations.
     pub registry: Registry,
+    /// What the limits of rules have counted, over all configurations.
+    pub tables: Tables,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }

@@ -35,12 +35,22 @@ pub(super) struct Needs {
     certificate: Option<Place>,
     /// Clients are asked for a certificate.
     asks_certificate: bool,
+    /// A route has a `tls` of its own, be it good or not.
+    has_route_tls: bool,
 }
 
 impl Needs {
     pub(super) fn terminates(&mut self, place: Place, asks_certificate: bool) {
         self.terminates.get_or_insert(place);
         self.asks_certificate |= asks_certificate;
+    }
+
+    pub(super) fn route_tls(&mut self) {
+        self.has_route_tls = true;
+    }
+
+    pub(super) fn has_route_tls(&self) -> bool {
+        self.has_route_tls
     }
 
     /// Notes `node`, if there is one.
@@ -108,7 +118,16 @@ impl Needs {
             }
         }
         if let (Some(place), Peek::Tls) = (self.plain, peek) {
-            report.error(place, "`reply` on a service for TLS: its clients would not understand it");
+            let message = "`reply` on a service for TLS: its clients would not understand it";
+            let finding = report.error(place, message);
+            match (self.terminates, self.hello) {
+                _ if node.is_some() => note(finding),
+                (Some(tls), _) => drop(finding.note(tls, "TLS is set here")),
+                (None, Some(need)) => {
+                    finding.note(need.place, format!("`{}` makes this a service for TLS", need.key));
+                }
+                (None, None) => {}
+            }
         }
         if let (Some(place), Peek::None, false) = (self.name, peek, has_proxy) {
             report

@@ -99,6 +99,11 @@ impl<'t> Fields<'t> {
             && !unknown.any(|name| nearest(name, self.spec.keys.iter().copied()) == Some(key))
     }
 
+    /// Whether nothing was written, not even an unknown key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// The value of `key`, if it was written.
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'t>> {
         debug_assert!(self.spec.keys.contains(&key), "{key} is not in the table of {}", self.spec.title);
@@ -299,6 +304,11 @@ impl<'t> Node<'t> {
         per: &RangeInclusive<Duration>,
         report: &mut Report,
     ) -> Option<Rate> {
+        if !self.is_string() {
+            let help = format!("write how many in how long, as in {:?}", counted.example());
+            self.mismatch("a string", report).help(help);
+            return None;
+        }
         let text = self.string(report)?;
         let rate = match parse_rate(text.value, counted) {
             Ok(rate) if most.contains(&rate.most) && per.contains(&rate.per) => return Some(rate),

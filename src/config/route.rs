@@ -71,6 +71,7 @@ fn check_one(
     let fallback = check_fallback(fields, report);
     let action = check_action(fields, needs, report);
     let tls = fields.get("tls").and_then(|node| {
+        needs.route_tls();
         let tls = check_route(node, inherited.tls, frame.directory, report)?;
         needs.terminates(node.place, tls.spec.client_ca.is_some());
         Some(tls)
@@ -181,7 +182,7 @@ fn check_target(
 
 /// Whether clients without a name are sent to the server they name.
 fn check_nameless(fallback: At<Fallback>, connect: Option<&ConnectSettings>, report: &mut Report) {
-    let requested = connect.and_then(|connect| requested(connect));
+    let requested = connect.and_then(requested);
     if let (true, Some(address)) = (fallback.value.no_name, requested) {
         report
             .error(fallback.place, "\"no-name\" on a route to the server that the client names")

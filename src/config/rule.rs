@@ -103,8 +103,9 @@ fn check_rule(
     let sni = check_names(fields, "sni", "sni_regex", report);
     let alpn = check_alpn(fields, report);
     let certificate = fields.get("client_certificate").and_then(|node| {
+        let wanted = check_certificate(node, report)?;
         needs.certificate(node.place);
-        check_certificate(node, report)
+        Some(wanted)
     });
     let limits = fields.get("limit").and_then(|node| check_limits(node, report));
     let action = check_action(fields, needs, report)?;
@@ -150,6 +151,11 @@ fn check_action(fields: Fields<'_>, needs: &mut Needs, report: &mut Report) -> O
 
 fn check_certificate(node: Node<'_>, report: &mut Report) -> Option<CertificateMatch> {
     let fields = node.fields(&tables::CLIENT_CERTIFICATE, report)?;
+    if fields.is_empty() {
+        let finding = report.missing(fields.place, "`client_certificate` without any condition");
+        finding.help("write, for example, present = true");
+        return None;
+    }
     let present_node = fields.get("present");
     let present = present_node.and_then(|node| node.boolean(report));
     let texts = |key, check: fn(&str) -> Result<(), String>, report: &mut Report| {
@@ -173,12 +179,8 @@ fn check_certificate(node: Node<'_>, report: &mut Report) -> Option<CertificateM
         alternative_name: texts("san", check_text, report),
         fingerprint: texts("fingerprint", check_fingerprint, report),
     };
-    let keys = tables::CLIENT_CERTIFICATE.keys;
-    if keys.iter().all(|key| fields.lacks(key)) {
-        let finding = report.missing(fields.place, "`client_certificate` without any condition");
-        finding.help("write, for example, present = true");
-    }
-    let other = keys.iter().filter(|key| **key != "present").find_map(|key| fields.get(key));
+    let keys = tables::CLIENT_CERTIFICATE.keys.iter();
+    let other = keys.filter(|key| **key != "present").find_map(|key| fields.get(key));
     if let (Some(false), Some(present), Some(other)) = (present, present_node, other) {
         let message = format!("`{}` of a certificate that must not be there", other.key);
         report.error(other.place, message).note(present.place, "`present` is set here");

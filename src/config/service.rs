@@ -8,7 +8,7 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, RouteSettings, ServiceSettings, Tls};
+use super::settings::{self, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
 use super::{reply, rule, tls};
@@ -75,7 +75,7 @@ pub(super) fn check<'t>(
     let routes = fields
         .get("route")
         .map_or_else(Vec::new, |node| route::check(node, frame, inherited, &mut needs, report));
-    check_defaults_used(accept_tls.as_ref(), &routes, report);
+    check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
 
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
@@ -157,13 +157,9 @@ fn check_accept_tls(
 }
 
 /// Whether somebody inherits from an `accept.tls` that cannot stand alone.
-fn check_defaults_used(
-    accept_tls: Option<&Tls<ServerTlsSpec>>,
-    routes: &[RouteSettings],
-    report: &mut Report,
-) {
+fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool, report: &mut Report) {
     let Some(tls) = accept_tls else { return };
-    if !tls.names("certificate") && routes.iter().all(|route| route.tls.is_none()) {
+    if !tls.names("certificate") && !inherited {
         report
             .missing(tls.places.table, "`accept.tls` has no `certificate`, and no route has a `tls` with one")
             .help("add, for example, certificate = \"web.pem\", key = \"web.key\"");

@@ -43,12 +43,13 @@ pub(super) fn check_connect(
     let addresses = side.addresses(Purpose::Connect, directory, report);
     let requested = addresses.iter().find(|endpoint| matches!(endpoint.target, Target::Requested(_)));
     if let Some(requested) = requested {
-        needs.name(requested.text.place);
         if let Some(other) = addresses.iter().find(|other| other.text.place != requested.text.place) {
             report
                 .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
                 .note(other.text.place, "another one is here")
                 .help("it stands for whatever server the client asks for");
+        } else {
+            needs.name(requested.text.place);
         }
     }
     let allow = side.get("allow");

@@ -62,7 +62,7 @@ pub(super) fn check_route(
         finding.help("add client_ca = \"clients.pem\" here or in accept.tls, or leave out `verify`");
     }
     let has_certificate = base.is_some_and(|base| base.names("certificate"));
-    if fields.lacks("certificate") && !has_certificate {
+    if fields.lacks("certificate") && fields.lacks("key") && !has_certificate {
         let finding = report.missing(fields.place, "`tls` has no `certificate`, nor does it inherit one");
         finding.help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
     }

@@ -75,15 +75,21 @@ pub(super) enum Counted {
     Bytes,
 }
 
+impl Counted {
+    /// What a rate of it looks like.
+    pub(super) fn example(self) -> &'static str {
+        match self {
+            Self::Events => "100/10s",
+            Self::Bytes => "100MiB/1m",
+        }
+    }
+}
+
 /// Reads "100/10s" or "100MiB/1m": so much per so long.
 pub(super) fn parse_rate(text: &str, counted: Counted) -> Result<Rate, Complaint> {
-    let example = match counted {
-        Counted::Events => "100/10s",
-        Counted::Bytes => "100MiB/1m",
-    };
     let Some((most, per)) = text.split_once('/') else {
         let complaint = Complaint::new(format!("{text:?} is not a rate"));
-        return Err(complaint.help(format!("write how many in how long, as in {example:?}")));
+        return Err(complaint.help(format!("write how many in how long, as in {:?}", counted.example())));
     };
     let most = match counted {
         Counted::Bytes => parse_size(most)?,

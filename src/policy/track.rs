@@ -483,7 +483,8 @@ mod tests {
     /// Places that are not free.
     fn used(table: &Table, now: Instant) -> usize {
         let now = table.time(now);
-        let all = (0..table.buckets.len() as u32).flat_map(|b| (0..table.ways(b)).map(move |way| At(b, way)));
+        let buckets = u32::try_from(table.buckets.len()).unwrap();
+        let all = (0..buckets).flat_map(|b| (0..table.ways(b)).map(move |way| At(b, way)));
         all.filter(|at| table.free_state(*at, now).is_none()).count()
     }
 
@@ -695,11 +696,11 @@ mod tests {
     #[test]
     fn eight_threads_never_admit_more_than_the_limit_and_leave_nothing_behind() {
         const LIMIT: u32 = 3;
-        const SOURCES: usize = 12;
+        const SOURCES: u32 = 12;
         const ROUNDS: u32 = 40_000;
         // Fewer places than sources, so that places change hands all the time.
         let (table, now) = (table(Limits { sources: 10, ..UNLIMITED }), start());
-        let admitted: [AtomicU32; SOURCES] = std::array::from_fn(|_| AtomicU32::new(0));
+        let admitted: Vec<AtomicU32> = (0..SOURCES).map(|_| AtomicU32::new(0)).collect();
         let (most, refused, full) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for thread in 0..8_u64 {
@@ -710,10 +711,10 @@ mod tests {
                     let mut kept = Vec::new();
                     for round in 1..=ROUNDS {
                         seed = random(seed);
-                        let source = (seed >> 20) as usize % SOURCES;
-                        match table.hold(v4(source as u32), now) {
+                        let source = u32::try_from((seed >> 20) % u64::from(SOURCES)).unwrap();
+                        match table.hold(v4(source), now) {
                             Ok(held) if held.connections() <= u64::from(LIMIT) => {
-                                let at_once = admitted[source].fetch_add(1, SeqCst) + 1;
+                                let at_once = admitted[source as usize].fetch_add(1, SeqCst) + 1;
                                 most.fetch_max(at_once, SeqCst);
                                 kept.push((source, held));
                             }
@@ -723,7 +724,7 @@ mod tests {
                         let keep = if round == ROUNDS { 0 } else { (seed >> 50) as usize % 4 };
                         while kept.len() > keep {
                             let (source, held) = kept.swap_remove(0);
-                            admitted[source].fetch_sub(1, SeqCst);
+                            admitted[source as usize].fetch_sub(1, SeqCst);
                             drop(held);
                         }
                     }
@@ -733,7 +734,7 @@ mod tests {
         assert_eq!(most.into_inner(), LIMIT, "the limit is reached and never passed");
         assert!(refused.into_inner() > 0 && full.into_inner() > 0, "the test meets what it is about");
         assert_eq!(used(&table, now), 0);
-        for source in 0..SOURCES as u32 {
+        for source in 0..SOURCES {
             assert_eq!(table.hold(v4(source), now).unwrap().connections(), 1);
         }
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the configuration as a whole: what is refused, with which words, and that nothing makes it panic.
 
+mod layers;
 mod refused;
+mod refused_layers;
 
 use super::raw::Document;
 use super::settings::Settings;
@@ -23,7 +25,12 @@ pub(super) fn checked(text: &str) -> (Settings, Report) {
 }
 
 fn context() -> LoadContext {
-    LoadContext { workers_available: 2, registry: Registry::default(), secret: ProcessSecret([7; 32]) }
+    LoadContext {
+        workers_available: 2,
+        registry: Registry::default(),
+        tables: Tables::default(),
+        secret: ProcessSecret([7; 32]),
+    }
 }
 
 /// Writes files into a new directory and loads `tunnel.conf` of it.
