@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::connection::plan::Plan;
 use crate::policy::hostname::normalise;
 use crate::policy::route_table::{Miss, Query};
-use crate::policy::rules::{Action, Known};
+use crate::policy::rules::{Action, Known, Why};
 use crate::policy::service::{Others, Peek, Route, RouteAction, Service};
 use serde::Serialize;
 use std::fmt::{self, Write};
@@ -27,6 +27,9 @@ pub struct Explanation {
     rules: Vec<Passed>,
     /// The rule that decides, if one does already.
     rule: Option<String>,
+    /// Rules in front of it, or of the route, that depend on what is not known without traffic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unless: Vec<String>,
     route: Option<Taken>,
     routes_not_taken: Vec<Passed>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +85,7 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
     let service = &plan.service;
     let known = Known { source, name: name.as_deref(), alpn: &alpn, certificate: None };
     let query = Query { name: name.as_deref(), alpn: &alpn, source };
-    let (rules, rule) = rules(service, &known);
+    let (rules, rule, unless) = rules(service, &known);
     let found = service.table.find(&query);
     let route = found.ok().map(|place| taken(&service.routes[place], name.as_deref()));
     let refused = found.err().map(|miss| format!("{}: rejected{}", missing(miss), alert(service)));
@@ -100,6 +103,7 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
         steps: steps(plan, found.ok()),
         rules,
         rule,
+        unless,
         route,
         routes_not_taken: not_taken
             .map(|(place, why)| {
@@ -154,9 +158,9 @@ fn before(service: &Service, asked: &Explain) -> Vec<String> {
     told
 }
 
-fn rules(service: &Service, known: &Known<'_>) -> (Vec<Passed>, Option<String>) {
-    let mut decided = None;
-    let mut told = Vec::new();
+/// How each rule stands, which one decides, and which in front of that may yet.
+fn rules(service: &Service, known: &Known<'_>) -> (Vec<Passed>, Option<String>, Vec<String>) {
+    let (mut told, mut decided, mut unless) = (Vec::new(), None, Vec::new());
     for (place, why) in service.rules.explain(known) {
         let Some(rule) = service.rules.specs().get(place) else { continue };
         let action = match rule.action {
@@ -165,12 +169,14 @@ fn rules(service: &Service, known: &Known<'_>) -> (Vec<Passed>, Option<String>) 
             Action::Drop => "drop",
             Action::Tarpit => "tarpit",
         };
-        if why.decides() && decided.is_none() {
-            decided = Some(rule.name.to_string());
+        match why {
+            Why::Matches => decided = Some(rule.name.to_string()),
+            Why::Limited | Why::Later(_) => unless.push(rule.name.to_string()),
+            _ => {}
         }
         told.push(Passed { name: rule.name.to_string(), action, why: why.to_string() });
     }
-    (told, decided)
+    (told, decided, unless)
 }
 
 fn steps(plan: &Plan, route: Option<usize>) -> Vec<&'static str> {
@@ -265,6 +271,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(rule) = &self.rule {
             writeln!(f, "decided by  rule {rule}")?;
+        }
+        if !self.unless.is_empty() {
+            writeln!(f, "unless      {} before it", self.unless.join(", "))?;
         }
         if let Some(refused) = &self.refused {
             writeln!(f, "route       none: {refused}")?;

@@ -77,6 +77,21 @@ pub struct Common {
     pub own: View<OwnAddresses>,
 }
 
+#[cfg(test)]
+impl Common {
+    /// Of a worker alone in the world, with nobody to ask.
+    pub(crate) fn alone(log: Log) -> Self {
+        #[derive(Debug)]
+        struct Nobody;
+        impl Ask for Nobody {
+            fn ask(&self, _: Question) -> bool {
+                false
+            }
+        }
+        Self { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
+    }
+}
+
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {

@@ -3,10 +3,10 @@
 //!
 //! Both follow the seed's sequence (docs/closing.md): nobody wants what the peer still says, so it is read and thrown
 //! away, while what it is to have still leaves; then it is waited until the peer has it. *Hearing out* ends in an
-//! ordinary close: at the peer's end, or when it has acknowledged our last bytes, FIN included, and kept silent for a
-//! whole pause after that: closing while it still speaks would make a reset, which may eat what it has not read. An
-//! *abort* ends in a reset of both sides. Either ends at its deadline at the latest. Not here: when it comes to that
-//! (`connection.rs`), and the order of close_notify and FIN (`stream/endpoint.rs`).
+//! ordinary close: at the peer's end, or when it has acknowledged our last bytes, FIN included, and is silent; closing
+//! while it still speaks would make a reset, which may eat what it has not read. An *abort* ends in a reset of both
+//! sides. Either ends at its deadline at the latest. Not here: when it comes to that (`connection.rs`), and the order of
+//! close_notify and FIN (`stream/endpoint.rs`).
 
 use super::context::Ctx;
 use super::pair::Pair;
@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// When an ending connection looks again whether the peer has what it was sent; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The same, for a peer that is heard out: only who keeps silent so long, and longer each time it does not, counts as
+/// silent. One that is between two writes does not.
+const FIRST_SILENCE: Duration = Duration::from_millis(100);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,7 +47,7 @@ pub(super) struct Ending {
     until: Instant,
     /// Until the next look.
     pause: Duration,
-    /// At the last look the peer had everything.
+    /// At the last look the peer had everything, and had been silent.
     arrived: bool,
     /// Since the last look the peer spoke.
     heard: bool,
@@ -80,7 +84,8 @@ impl Ending {
     pub(super) fn hear_out(reason: Reason, pair: &mut Pair, ctx: &Ctx, linger: Duration) -> Self {
         pair.client.shutdown_read();
         pair.client.shutdown_write();
-        Self { orderly: true, ..Self::abort_later(reason, Whom::One(Side::Client), ctx, linger) }
+        let later = Self::abort_later(reason, Whom::One(Side::Client), ctx, linger);
+        Self { orderly: true, pause: FIRST_SILENCE, heard: true, ..later }
     }
 
     /// Resets both sides, but not before `whom` has what it is still to have: that its stream is not complete it must
@@ -148,14 +153,15 @@ impl Ending {
             next => return next,
         }
         let arrived = self.whom.sides().all(|side| self.has_all(pair, side));
-        // Who has kept silent for a whole pause while it had everything will not be surprised by our close.
+        // Who was silent in two pauses, and in the second had everything, will hardly speak again.
         if arrived && (!self.orderly || self.arrived && !self.heard) {
             return self.over();
         }
         if ctx.now >= self.until {
             return Next::Reset;
         }
-        (self.arrived, self.heard) = (arrived, false);
+        // A peer that has only now been told the end has not kept silent since.
+        (self.arrived, self.heard) = (arrived && !self.heard, false);
         Next::Look(self.next_pause(ctx.now))
     }
 

@@ -4,6 +4,10 @@
 //! A [`pair::Pair`] of endpoints with a channel each way, a [`plan::Plan`] that says what is to be done, and the phase it
 //! is in ([`connection::Connection`]).
 
+#[cfg(test)]
+mod closing_stage;
+#[cfg(test)]
+mod closing_tests;
 #[expect(clippy::module_inception, reason = "the file is named after the type it holds")]
 pub mod connection;
 pub mod context;

@@ -3,7 +3,7 @@
 //! are real; the steps are the test's.
 
 use super::connection::Connection;
-use super::context::{Ask, Common, Ctx, Question};
+use super::context::{Common, Ctx};
 use super::guard::Limit;
 use super::pair::Pair;
 use super::plan::Plan;
@@ -12,7 +12,6 @@ use crate::error::{Reason, Side};
 use crate::event::backoff::LONGEST;
 use crate::event::event_loop::Loop;
 use crate::handshake::{For, Progress, Step};
-use crate::live::View;
 use crate::log::{Level, Log, Memory};
 use crate::policy::route_table::RouteTable;
 use crate::policy::rules::Rules;
@@ -43,20 +42,6 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// Turns in which a connection must do what a test waits for.
 const TURNS: usize = 10_000;
 
-/// Nobody is asked in these tests.
-#[derive(Debug)]
-struct Nobody;
-
-impl Ask for Nobody {
-    fn ask(&self, _: Question) -> bool {
-        false
-    }
-}
-
-fn common(log: Log) -> Common {
-    Common { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
-}
-
 /// A loop, its clock, and what was logged.
 struct World {
     connections: Loop<Box<Connection>>,
@@ -71,7 +56,7 @@ impl World {
         let (log, memory) = Log::to_memory(Level::Info);
         Self {
             connections: Loop::new().unwrap(),
-            ctx: Ctx::new(0, common(log), Instant::now()),
+            ctx: Ctx::new(0, Common::alone(log), Instant::now()),
             limit: Arc::new(Limit::new(10, EventFd::new().unwrap())),
             memory,
         }

@@ -149,13 +149,6 @@ pub struct Rules {
     tables: Box<[Option<Arc<Table>>]>,
 }
 
-impl Why {
-    /// Whether the list ends here.
-    pub fn decides(self) -> bool {
-        self == Self::Matches
-    }
-}
-
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -29,9 +29,11 @@ pub struct Script {
     pub tls: bool,
     /// One entry per read: bytes, and how the source stands after them; none: nothing is there.
     pub reads: VecDeque<(Vec<u8>, Source)>,
-    /// One entry per attempt to send: how many bytes the kernel takes at most, and how it stands then; none: takes
-    /// everything.
+    /// One entry per attempt to send: how many bytes the kernel takes at most, and how it stands then; none: as many as
+    /// there is room for.
     pub writes: VecDeque<(usize, Sink)>,
+    /// How many bytes the kernel still takes; none: any number.
+    pub room: Option<usize>,
     pub written: Vec<u8>,
     /// The close_notify that the kernel has not taken.
     pub notify: bool,
@@ -73,8 +75,7 @@ impl Script {
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> Put {
-        let (limit, then) = self.writes.pop_front().unwrap_or((usize::MAX, Sink::Room));
-        let count = limit.min(bytes.len());
+        let (count, then) = self.send(bytes.len());
         self.written.extend_from_slice(&bytes[..count]);
         if count > 0 {
             self.tell(Told::Bytes(bytes[..count].to_vec()));
@@ -93,13 +94,27 @@ impl Script {
         if !self.notify {
             return Put { bytes: 0, then: Sink::Room };
         }
-        let (limit, then) = self.writes.pop_front().unwrap_or((usize::MAX, Sink::Room));
-        if limit == 0 {
-            return Put { bytes: 0, then };
+        let (bytes, then) = self.send(1);
+        if bytes > 0 {
+            self.notify = false;
+            self.tell(Told::CloseNotify);
         }
-        self.notify = false;
-        self.tell(Told::CloseNotify);
-        Put { bytes: 1, then }
+        Put { bytes, then }
+    }
+
+    /// How many of so many bytes the kernel takes.
+    fn send(&mut self, bytes: usize) -> (usize, Sink) {
+        if let Some((limit, then)) = self.writes.pop_front() {
+            return (limit.min(bytes), then);
+        }
+        let count = self.room.map_or(bytes, |room| room.min(bytes));
+        self.room = self.room.map(|room| room - count);
+        (count, if count < bytes { Sink::Full } else { Sink::Room })
+    }
+
+    /// Whether it would take something, or fail to.
+    pub fn has_room(&self) -> bool {
+        !self.writes.is_empty() || self.room != Some(0)
     }
 
     pub fn residue(&self) -> usize {

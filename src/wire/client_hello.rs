@@ -308,4 +308,6 @@ const HTTP_METHODS: [&[u8]; 9] = [
 ];
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;

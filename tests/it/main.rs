@@ -30,6 +30,8 @@ mod logging;
 mod phases;
 mod program;
 mod programs;
+mod proxy_programs;
+mod proxy_protocol;
 mod regression;
 mod reload;
 mod requested;
