@@ -62,7 +62,7 @@ doc: ## build the documentation of the crate
 deny: ## check dependencies against deny.toml (takes cargo-deny)
 	$(CARGO) deny --all-features check
 
-bench: ## CPU time beside haproxy, nginx, hitch and stunnel (BENCH='scenario …' for some)
+bench: ## CPU time beside haproxy, nginx, hitch, … (BENCH='scenario …' for some)
 	$(need) bench
 	$(CARGO) bench $(flags) --bench peers -- $(BENCH)
 

@@ -2,8 +2,9 @@
 //! The command line: from words to a [`Command`]. Pure; nothing is read, written or started here.
 
 use crate::config::nearest;
-use getopts::{Fail, Options};
+use getopts::{Fail, Matches, Options};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The configuration file unless `-c` names another.
@@ -20,8 +21,26 @@ pub enum Command {
     Check { config: PathBuf, quiet: bool },
     /// As [`Self::Check`], and print the effective configuration.
     Dump { config: PathBuf, quiet: bool },
+    /// Print [`explain_usage`] and exit 0.
+    ExplainHelp,
+    /// Answer from the configuration what would become of a client.
+    Explain(Explain),
     /// Serve.
     Run(Run),
+}
+
+/// What `tunnel explain` asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explain {
+    pub config: PathBuf,
+    pub service: String,
+    /// Where the client comes from; none: on no network the configuration names.
+    pub source: Option<IpAddr>,
+    /// The name it asks for, in its TLS hello or as the host of its request; as typed.
+    pub name: Option<String>,
+    /// The protocols it offers, in its order.
+    pub alpn: Vec<String>,
+    pub json: bool,
 }
 
 /// How to serve.
@@ -66,10 +85,25 @@ const OPTIONS: [(&str, &str, Option<&str>, &str); 9] = [
     ("h", "help", None, "print this text"),
 ];
 
-fn options() -> Options {
+/// The same for `tunnel explain`. Those of [`REPEATED`] may be given several times.
+const EXPLAIN_OPTIONS: [(&str, &str, Option<&str>, &str); 8] = [
+    ("c", "config", Some("FILE"), "configuration file (default /etc/tunnel/tunnel.conf)"),
+    ("s", "service", Some("NAME"), "the service the client connects to"),
+    ("", "source", Some("ADDRESS"), "where the client comes from"),
+    ("", "sni", Some("NAME"), "the name it asks for in its TLS hello"),
+    ("", "host", Some("NAME"), "the name it asks for in its HTTP request"),
+    ("", "alpn", Some("PROTOCOL"), "a protocol it offers; may be repeated"),
+    ("", "json", None, "answer in JSON"),
+    ("h", "help", None, "print this text"),
+];
+
+const REPEATED: &str = "alpn";
+
+fn options(table: &[(&str, &str, Option<&str>, &str)]) -> Options {
     let mut options = Options::new();
-    for (short, long, argument, description) in OPTIONS {
+    for (short, long, argument, description) in table {
         match argument {
+            Some(hint) if *long == REPEATED => options.optmulti(short, long, description, hint),
             Some(hint) => options.optopt(short, long, description, hint),
             None => options.optflag(short, long, description),
         };
@@ -81,7 +115,18 @@ fn options() -> Options {
 pub fn usage() -> String {
     let exits =
         "Exit status: 0 success, 64 wrong command line, 78 wrong configuration; others in tunnel(8).\n";
-    format!("{}\n{exits}", options().usage("Usage: tunnel [-c FILE] [-t | -T] [-D] [-p FILE] [-q]"))
+    let brief =
+        "Usage: tunnel [-c FILE] [-t | -T] [-D] [-p FILE] [-q]\n       tunnel explain -s NAME [OPTION]…";
+    format!("{}\n{exits}", options(&OPTIONS).usage(brief))
+}
+
+/// What `explain -h` prints.
+pub fn explain_usage() -> String {
+    options(&EXPLAIN_OPTIONS).usage(
+        "Usage: tunnel explain [-c FILE] -s NAME [--source ADDRESS] [--sni NAME | --host NAME] [--alpn PROTOCOL]…\n\n\
+         Answers from the configuration, without traffic: which rules, route, certificate, servers and timeouts\n\
+         apply to a client, and why others do not.",
+    )
 }
 
 impl Command {
@@ -90,7 +135,10 @@ impl Command {
     /// # Errors
     /// The first thing that is wrong, in one line.
     pub fn parse(words: &[String]) -> Result<Self, UsageError> {
-        let matches = options().parse(words).map_err(|fail| explain(&fail))?;
+        if let Some(("explain", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+            return Self::parse_explain(rest);
+        }
+        let matches = options(&OPTIONS).parse(words).map_err(|fail| explain(&fail, &OPTIONS))?;
         if matches.opt_present("h") {
             return Ok(Self::Help);
         }
@@ -102,14 +150,8 @@ impl Command {
                 "unexpected argument {word:?}; a configuration file is named with -c"
             )));
         }
-        let path = |option: &str| match matches.opt_str(option) {
-            Some(path) if path.is_empty() => {
-                Err(UsageError(format!("option -{option} needs a file, not \"\"")))
-            }
-            path => Ok(path.map(PathBuf::from)),
-        };
-        let config = path("c")?.unwrap_or_else(|| DEFAULT_CONFIG.into());
-        let pidfile = path("p")?;
+        let config = file(&matches, "c")?.unwrap_or_else(|| DEFAULT_CONFIG.into());
+        let pidfile = file(&matches, "p")?;
         let quiet = matches.opt_present("q");
         // -D and -p are no error beside -t: scripts pass the options of the service as they are.
         match (matches.opt_present("t"), matches.opt_present("T")) {
@@ -121,7 +163,49 @@ impl Command {
     }
 }
 
-fn explain(fail: &Fail) -> UsageError {
+impl Command {
+    fn parse_explain(words: &[String]) -> Result<Self, UsageError> {
+        let matches =
+            options(&EXPLAIN_OPTIONS).parse(words).map_err(|fail| explain(&fail, &EXPLAIN_OPTIONS))?;
+        if matches.opt_present("h") {
+            return Ok(Self::ExplainHelp);
+        }
+        if let Some(word) = matches.free.first() {
+            return Err(UsageError(format!("unexpected argument {word:?}; see tunnel explain -h")));
+        }
+        let Some(service) = matches.opt_str("s") else {
+            return Err(UsageError("explain needs --service; see tunnel explain -h".to_owned()));
+        };
+        let source = matches.opt_str("source").map(|text| {
+            let bad = |_| UsageError(format!("{text:?} after --source is not an IP address"));
+            text.parse::<IpAddr>().map_err(bad)
+        });
+        let name = match (matches.opt_str("sni"), matches.opt_str("host")) {
+            (Some(_), Some(_)) => {
+                return Err(UsageError("options --sni and --host exclude each other".to_owned()));
+            }
+            (sni, host) => sni.or(host),
+        };
+        Ok(Self::Explain(Explain {
+            config: file(&matches, "c")?.unwrap_or_else(|| DEFAULT_CONFIG.into()),
+            service,
+            source: source.transpose()?,
+            name,
+            alpn: matches.opt_strs("alpn"),
+            json: matches.opt_present("json"),
+        }))
+    }
+}
+
+/// The argument of an option that takes a file.
+fn file(matches: &Matches, option: &str) -> Result<Option<PathBuf>, UsageError> {
+    match matches.opt_str(option) {
+        Some(path) if path.is_empty() => Err(UsageError(format!("option -{option} needs a file, not \"\""))),
+        path => Ok(path.map(PathBuf::from)),
+    }
+}
+
+fn explain(fail: &Fail, table: &[(&str, &str, Option<&str>, &str)]) -> UsageError {
     let dashed =
         |name: &str| if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") };
     UsageError(match fail {
@@ -132,7 +216,7 @@ fn explain(fail: &Fail) -> UsageError {
         Fail::UnrecognizedOption(name) => {
             // Control characters must not reach the terminal.
             let shown = dashed(&name.escape_debug().to_string());
-            match nearest(name, OPTIONS.iter().map(|option| option.1)).filter(|_| name.chars().count() > 1) {
+            match nearest(name, table.iter().map(|option| option.1)).filter(|_| name.chars().count() > 1) {
                 Some(near) => format!("unknown option {shown}; did you mean --{near}?"),
                 None => format!("unknown option {shown}; see tunnel -h"),
             }

@@ -79,6 +79,8 @@ pub enum Reason {
     NotTls(&'static str),
     /// The ClientHello is malformed; how.
     BadHello(&'static str),
+    /// The client's first bytes are no HTTP request that names one host; why.
+    BadRequest(&'static str),
     /// The name in the TLS library's hands is not the one that was routed.
     NameChanged,
     /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
@@ -127,6 +129,7 @@ impl Reason {
             Self::Handshake(Side::Server, _) => "server-handshake-failed",
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
+            Self::BadRequest(_) => "bad-request",
             Self::NameChanged => "name-changed",
             Self::ProxyHeader(_) => "bad-proxy-header",
             Self::Rule(_, Refusal::Reject) => "rejected",
@@ -156,7 +159,7 @@ impl Reason {
             | Self::Connect(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
-            Self::NotTls(text) | Self::BadHello(text) => Some((*text).to_owned()),
+            Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
             Self::System(error) => Some(error.to_string()),
             _ => None,
         }
@@ -169,6 +172,7 @@ impl Reason {
             | Self::HandshakeTimeout(Side::Client)
             | Self::NotTls(_)
             | Self::BadHello(_)
+            | Self::BadRequest(_)
             | Self::NameChanged => Some("handshake-failed"),
             Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => {
                 Some("tls-server-failed")

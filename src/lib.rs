@@ -18,6 +18,7 @@ pub mod sys;
 pub mod wire;
 // How connections end; what is counted; the log.
 pub mod error;
+pub mod live;
 pub mod log;
 pub mod stats;
 // The event layer: who waits for what, and is told.
@@ -38,4 +39,5 @@ pub mod config;
 pub mod daemon;
 // The command line, and what the program says of itself.
 pub mod args;
+pub mod explain;
 pub mod version;

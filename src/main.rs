@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tunnel::args::{self, Command, Run, UsageError};
+use tunnel::args::{self, Command, Explain, Run, UsageError};
 use tunnel::daemon::{self, Options, StartError, Tunnel};
 use tunnel::sys::process::{self, Readiness, Side};
 
@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Ok(Command::Version { verbose }) => tell(&mut io::stdout(), &tunnel::version::text(verbose)),
         Ok(Command::Check { config, quiet }) => check(config, quiet, false),
         Ok(Command::Dump { config, quiet }) => check(config, quiet, true),
+        Ok(Command::ExplainHelp) => tell(&mut io::stdout(), args::explain_usage().trim_end()),
+        Ok(Command::Explain(asked)) => explain(&asked),
         Ok(Command::Run(run)) => serve(run),
     };
     ExitCode::from(status)
@@ -42,6 +44,22 @@ fn check(config: PathBuf, quiet: bool, dump: bool) -> u8 {
         return tell(&mut io::stdout(), config.effective().trim_end());
     }
     if quiet { 0 } else { tell(&mut io::stderr(), "the configuration is good") }
+}
+
+/// Says what would become of a client.
+fn explain(asked: &Explain) -> u8 {
+    let config = match daemon::check(&Options::new(&asked.config)) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    match tunnel::explain::explain(&config, asked) {
+        Ok(told) if asked.json => tell(&mut io::stdout(), &told.json()),
+        Ok(told) => tell(&mut io::stdout(), &told.to_string()),
+        Err(error) => {
+            tell(&mut io::stderr(), &format!("tunnel: {error}"));
+            UsageError::EXIT
+        }
+    }
 }
 
 fn serve(run: Run) -> u8 {

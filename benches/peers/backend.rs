@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The server behind the peer: one thread, one epoll instance, plain TCP or TLS.
 //!
-//! A connection begins with a request and then does what it asks for:
+//! A connection begins with a request, perhaps behind a ClientHello (`hello.rs`), and then does what it asks for:
 //!
 //! | request | what follows |
 //! |---|---|
@@ -26,6 +26,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use openssl::ssl::{Ssl, SslContext};
 
 use super::Fallible;
+use super::hello;
 use super::link::{Got, Link};
 use super::pattern::Pattern;
 use super::sender::Sender;
@@ -250,11 +251,12 @@ impl Session {
 
     /// Starts what the request says, or keeps it until it is complete.
     fn begin(&mut self, request: Vec<u8>, pattern: &Pattern) -> io::Result<()> {
-        if request.first() == Some(&b'E') {
+        let plain = hello::behind(&request).unwrap_or_default();
+        if plain.first() == Some(&b'E') {
             self.state = State::Echo;
-            return self.link.write_short(&request);
+            return self.link.write_short(plain);
         }
-        let Some((head, rest)) = request.split_first_chunk::<REQUEST>() else {
+        let Some((head, rest)) = plain.split_first_chunk::<REQUEST>() else {
             self.state = State::Request(request);
             return Ok(());
         };

@@ -18,6 +18,10 @@ pub(super) enum Role {
     Plain,
     /// Plain TCP in, TLS out.
     Originate,
+    /// TLS in and out, passed on undecrypted to the server for the name in the ClientHello.
+    RouteByName,
+    /// Plain TCP in and out, for clients that keep to a limit per address.
+    Limit,
 }
 
 /// Where a peer listens, whom it connects to and which files it may use.
@@ -37,6 +41,10 @@ pub(super) struct Place<'a> {
 
 /// Connections a peer must be able to hold.
 pub(super) const CONNECTIONS: usize = 4000;
+/// Addresses a peer must be able to keep track of in `Role::Limit`; the load comes from all of them in turn.
+pub(super) const SOURCES: u32 = 100_000;
+/// What the limit allows an address at once and per day: more than the load does, and a day so that none is forgotten.
+const LIMIT: u32 = 1000;
 
 /// haproxy. `splice`: splice always, through pipes of 1 MiB, instead of when haproxy thinks it pays.
 pub(super) fn haproxy(role: Role, place: &Place<'_>, splice: bool) -> String {
@@ -54,12 +62,13 @@ pub(super) fn haproxy(role: Role, place: &Place<'_>, splice: bool) -> String {
             ),
             String::new(),
         ),
-        Role::Plain => (String::new(), String::new()),
+        Role::Plain | Role::RouteByName | Role::Limit => (String::new(), String::new()),
         Role::Originate => (
             String::new(),
             format!("ssl verify none sni str({SERVER_NAME}) ssl-min-ver TLSv1.3 ciphersuites {SUITE_13}"),
         ),
     };
+    let choice = haproxy_choice(role);
     format!(
         "global
     nbthread 1
@@ -74,11 +83,29 @@ defaults
     {options}
 frontend front
     bind 127.0.0.1:{listen} backlog 4096 {bind}
-    default_backend back
+    {choice}
 backend back
     server only 127.0.0.1:{backend} {server}
 "
     )
+}
+
+/// How haproxy comes to its backend.
+fn haproxy_choice(role: Role) -> String {
+    match role {
+        Role::Terminate | Role::Plain | Role::Originate => "default_backend back".into(),
+        Role::RouteByName => format!(
+            "tcp-request inspect-delay 5s
+    tcp-request content accept if {{ req.ssl_hello_type 1 }}
+    use_backend back if {{ req.ssl_sni -i {SERVER_NAME} }}"
+        ),
+        Role::Limit => format!(
+            "stick-table type ip size {SOURCES} expire 1d store conn_cur,conn_rate(1d)
+    tcp-request connection track-sc0 src
+    tcp-request connection reject if {{ sc0_conn_cur gt {LIMIT} }} || {{ sc0_conn_rate gt {LIMIT} }}
+    default_backend back"
+        ),
+    }
 }
 
 /// nginx with the stream module, loaded from `module` where it is apart. `buffer`: `proxy_buffer_size`.
@@ -101,7 +128,8 @@ pub(super) fn nginx(role: Role, place: &Place<'_>, module: Option<&Path>, buffer
         ssl_session_cache none;"
             ),
         ),
-        Role::Plain => ("", String::new()),
+        Role::Plain | Role::Limit => ("", String::new()),
+        Role::RouteByName => ("", "ssl_preread on;".into()),
         Role::Originate => (
             "",
             format!(
@@ -114,6 +142,8 @@ pub(super) fn nginx(role: Role, place: &Place<'_>, module: Option<&Path>, buffer
             ),
         ),
     };
+    let by_name = format!("map $ssl_preread_server_name $name {{ {SERVER_NAME} back; }}");
+    let (map, server) = if role == Role::RouteByName { (by_name.as_str(), "$name") } else { ("", "back") };
     // Each connection takes two of worker_connections.
     let slots = 2 * CONNECTIONS + 64;
     format!(
@@ -128,10 +158,12 @@ stream {{
     access_log off;
     proxy_timeout 10m;
     proxy_buffer_size {buffer};
+    {map}
+    upstream back {{ server 127.0.0.1:{backend}; }}
     server {{
         listen 127.0.0.1:{listen} {ssl} backlog=4096;
         {tls}
-        proxy_pass 127.0.0.1:{backend};
+        proxy_pass {server};
     }}
 }}
 "
@@ -166,7 +198,7 @@ pub(super) fn stunnel(role: Role, place: &Place<'_>) -> String {
     let Place { listen, backend, .. } = place;
     let side = match role {
         Role::Originate => format!("client = yes\nsni = {SERVER_NAME}"),
-        Role::Terminate | Role::Plain => format!("cert = {}\ncurves = X25519", place.pem.display()),
+        _ => format!("cert = {}\ncurves = X25519", place.pem.display()),
     };
     format!(
         "foreground = quiet
@@ -186,6 +218,29 @@ TIMEOUTclose = 0
     )
 }
 
+/// sniproxy; it only routes by name.
+pub(super) fn sniproxy(place: &Place<'_>) -> String {
+    let Place { listen, backend, .. } = place;
+    let dir = place.dir.display();
+    let user = if place.root { "user root" } else { "" };
+    format!(
+        "{user}
+pidfile {dir}/sniproxy.pid
+error_log {{
+    filename {dir}/error.log
+    priority alert
+}}
+listener 127.0.0.1:{listen} {{
+    protocol tls
+    table names
+}}
+table names {{
+    {SERVER_NAME} 127.0.0.1:{backend}
+}}
+"
+    )
+}
+
 /// tunnel itself.
 pub(super) fn tunnel(role: Role, place: &Place<'_>) -> String {
     let Place { listen, backend, .. } = place;
@@ -195,14 +250,25 @@ pub(super) fn tunnel(role: Role, place: &Place<'_>) -> String {
             "{{ address = [\"127.0.0.1:{listen}\"], tls = {{ certificate = \"{pem}\", key = \"{pem}\", \
              min_version = \"1.2\", groups = \"X25519\", ciphersuites = \"{SUITE_13}\", ciphers = \"{SUITE_12}\" }} }}"
         ),
-        Role::Plain | Role::Originate => format!("\"127.0.0.1:{listen}\""),
+        _ => format!("\"127.0.0.1:{listen}\""),
     };
     let connect = match role {
         Role::Originate => format!(
             "{{ address = [\"127.0.0.1:{backend}\"], tls = {{ verify = false, server_name = \"{SERVER_NAME}\", \
              min_version = \"1.3\", ciphersuites = \"{SUITE_13}\" }} }}"
         ),
-        Role::Terminate | Role::Plain => format!("\"127.0.0.1:{backend}\""),
+        _ => format!("\"127.0.0.1:{backend}\""),
+    };
+    let policy = match role {
+        Role::Terminate | Role::Plain | Role::Originate => format!("connect = {connect}"),
+        Role::RouteByName => format!("[[service.route]]\nsni = [\"{SERVER_NAME}\"]\nconnect = {connect}"),
+        Role::Limit => format!(
+            "connect = {connect}
+
+[[service.rule]]
+limit = {{ connections = {LIMIT}, rate = \"{LIMIT}/1d\", sources = {SOURCES} }}
+action = \"reject\""
+        ),
     };
     format!(
         "[global]
@@ -213,7 +279,7 @@ log = {{ target = \"stderr\", level = \"error\" }}
 [[service]]
 name = \"bench\"
 accept = {accept}
-connect = {connect}
+{policy}
 "
     )
 }
@@ -235,6 +301,7 @@ mod tests {
             nginx(Role::Terminate, &place, None, "16k"),
             hitch(&place),
             stunnel(Role::Originate, &place),
+            sniproxy(&place),
             tunnel(Role::Terminate, &place),
         ];
         for text in texts {
@@ -244,9 +311,23 @@ mod tests {
 
     #[test]
     fn our_own_files_are_toml() {
-        for role in [Role::Terminate, Role::Plain, Role::Originate] {
+        for role in [Role::Terminate, Role::Plain, Role::Originate, Role::RouteByName, Role::Limit] {
             let text = tunnel(role, &place());
             assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_routes_by_name_takes_no_other_way() {
+        let (role, place) = (Role::RouteByName, place());
+        for text in [
+            haproxy(role, &place, false),
+            nginx(role, &place, None, "16k"),
+            sniproxy(&place),
+            tunnel(role, &place),
+        ] {
+            assert!(text.contains(SERVER_NAME), "{text}");
+            assert!(!text.contains("default_backend") && !text.contains("proxy_pass back"), "{text}");
         }
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The peer benchmark: CPU time per unit of work of tunnel beside haproxy, nginx, hitch and stunnel.
+//! The peer benchmark: CPU time per unit of work of tunnel beside haproxy, nginx, hitch, stunnel and sniproxy.
 //!
 //! `cargo bench --bench peers` (or `make bench`, which installs the others first). docs/benchmarks.md says what each
 //! row means. The parts, from the bottom up:
 //!
 //! - `pattern`, `records`, `stats`: the bytes, their record headers, the figures' middle
-//! - `tls`, `link`, `sender`: one connection of the load generator
+//! - `tls`, `hello`, `link`, `sender`: one connection of the load generator
 //! - `backend`, `client`: the generator's two ends
 //! - `process`, `trace`, `configs`, `peers`: the programs under measurement
 //! - `scenarios`, `options`, `runner`, `report`: what to run, running it, the table
@@ -26,6 +26,7 @@ use nix::unistd::Pid;
 mod backend;
 mod client;
 mod configs;
+mod hello;
 mod link;
 mod options;
 mod pattern;

@@ -15,7 +15,7 @@ use super::Fallible;
 use super::configs::{self, Place, Role};
 use super::process::{Process, pin};
 
-/// The name of this project's own row.
+/// The name of this project's own row; those of its variants begin with it.
 pub(super) const TUNNEL: &str = "tunnel";
 
 /// How long a peer may take until it accepts connections.
@@ -38,31 +38,47 @@ pub(super) struct Peer {
 
 #[derive(Debug, Clone, Copy)]
 enum Program {
-    Haproxy { splice: bool },
-    Nginx { buffer: &'static str },
+    Haproxy {
+        splice: bool,
+    },
+    Nginx {
+        buffer: &'static str,
+    },
     Hitch,
     Stunnel,
-    Tunnel,
+    Sniproxy,
+    /// `blind`: relays what the others look at.
+    Tunnel {
+        blind: bool,
+    },
 }
 
-const ALL: &[Role] = &[Role::Terminate, Role::Plain, Role::Originate];
+const ALL: &[Role] = &[Role::Terminate, Role::Plain, Role::Originate, Role::RouteByName, Role::Limit];
+const NGINX: &[Role] = &[Role::Terminate, Role::Plain, Role::Originate, Role::RouteByName];
 const TLS: &[Role] = &[Role::Terminate, Role::Originate];
 
 /// Every peer there is, in the report's order.
 pub(super) const PEERS: &[Peer] = &[
-    Peer { name: TUNNEL, program: Program::Tunnel, roles: ALL, bulk_only: false },
+    Peer { name: TUNNEL, program: Program::Tunnel { blind: false }, roles: ALL, bulk_only: false },
+    Peer {
+        name: "tunnel-plain",
+        program: Program::Tunnel { blind: true },
+        roles: &[Role::RouteByName, Role::Limit],
+        bulk_only: false,
+    },
     Peer { name: "haproxy", program: Program::Haproxy { splice: false }, roles: ALL, bulk_only: false },
     Peer {
         name: "haproxy-splice",
         program: Program::Haproxy { splice: true },
-        roles: &[Role::Plain],
+        roles: &[Role::Plain, Role::RouteByName],
         bulk_only: true,
     },
-    Peer { name: "nginx", program: Program::Nginx { buffer: "16k" }, roles: ALL, bulk_only: false },
-    Peer { name: "nginx-64k", program: Program::Nginx { buffer: "64k" }, roles: ALL, bulk_only: true },
-    Peer { name: "nginx-256k", program: Program::Nginx { buffer: "256k" }, roles: ALL, bulk_only: true },
+    Peer { name: "nginx", program: Program::Nginx { buffer: "16k" }, roles: NGINX, bulk_only: false },
+    Peer { name: "nginx-64k", program: Program::Nginx { buffer: "64k" }, roles: NGINX, bulk_only: true },
+    Peer { name: "nginx-256k", program: Program::Nginx { buffer: "256k" }, roles: NGINX, bulk_only: true },
     Peer { name: "hitch", program: Program::Hitch, roles: &[Role::Terminate], bulk_only: false },
     Peer { name: "stunnel", program: Program::Stunnel, roles: TLS, bulk_only: false },
+    Peer { name: "sniproxy", program: Program::Sniproxy, roles: &[Role::RouteByName], bulk_only: false },
 ];
 
 impl Peer {
@@ -78,7 +94,8 @@ impl Peer {
             Program::Nginx { .. } => "nginx",
             Program::Hitch => "hitch",
             Program::Stunnel => "stunnel4",
-            Program::Tunnel => return find_tunnel(),
+            Program::Sniproxy => "sniproxy",
+            Program::Tunnel { .. } => return find_tunnel(),
         };
         find_program(name)
     }
@@ -117,7 +134,8 @@ impl Peer {
             Program::Nginx { buffer } => configs::nginx(role, place, nginx_module().as_deref(), buffer),
             Program::Hitch => configs::hitch(place),
             Program::Stunnel => configs::stunnel(role, place),
-            Program::Tunnel => configs::tunnel(role, place),
+            Program::Sniproxy => configs::sniproxy(place),
+            Program::Tunnel { blind } => configs::tunnel(if blind { Role::Plain } else { role }, place),
         }
     }
 
@@ -131,7 +149,8 @@ impl Peer {
             }
             Program::Hitch => vec![program, format!("--config={config}")],
             Program::Stunnel => vec![program, config],
-            Program::Tunnel => vec![program, "-c".into(), config],
+            Program::Sniproxy => vec![program, "-f".into(), "-c".into(), config],
+            Program::Tunnel { .. } => vec![program, "-c".into(), config],
         }
     }
 }

@@ -76,7 +76,7 @@ impl Row {
 impl Table {
     /// The peer to compare with: the cheapest by its median, tunnel apart.
     fn best_other(&self) -> Option<&Row> {
-        let others = self.rows.iter().filter(|row| row.peer != TUNNEL);
+        let others = self.rows.iter().filter(|row| !row.peer.starts_with(TUNNEL));
         let costs = others.filter_map(|row| Some((median(&row.values())?, row)));
         costs.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
     }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn tunnel_is_never_its_own_measure() {
-        let rows = vec![row(TUNNEL, &[Some(1.0)])];
+        let rows = vec![row(TUNNEL, &[Some(1.0)]), row("tunnel-plain", &[Some(0.5)])];
         let text = Table { heading: "h".into(), unit: "u", rows }.markdown();
         assert!(text.contains("| tunnel | 1.00 | 1.00–1.00 |  |"), "{text}");
     }

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use super::backend::Backend;
 use super::client::bulk::{Bulk, Transfer};
 use super::client::ping::Ping;
+use super::client::sources::Sources;
 use super::client::{Fleet, Target, connect};
-use super::configs::Role;
+use super::configs::{Role, SOURCES};
+use super::hello;
 use super::options::Options;
 use super::pattern::Pattern;
 use super::peers::{Peer, Running, Setting};
@@ -31,6 +33,8 @@ const CHECK: Transfer = Transfer { up: false, connections: 3, bytes: 12_000_000,
 const TRACED: Transfer = Transfer { up: false, connections: 1, bytes: 32_000_000, check: false };
 /// Connections that warm a fresh peer before its memory is read.
 const WARM_UP: usize = 32;
+/// How long a peer's table of sources is filled between two looks whether it is full.
+const FILLING: Duration = Duration::from_secs(1);
 /// A peer counts as quiet when its figures have not moved for this long.
 const QUIET: Duration = Duration::from_millis(100);
 /// The longest wait for that.
@@ -82,10 +86,10 @@ impl Runner<'_> {
                         // What a peer has once used it may keep for the next connections: only a fresh one counts.
                         peer.start(scenario.role, &setting).and_then(|fresh| {
                             *running = fresh;
-                            self.measure(case, running)
+                            self.measure(scenario.role, case, running)
                         })
                     } else {
-                        self.measure(case, running)
+                        self.measure(scenario.role, case, running)
                     };
                     if let Err(error) = &sample {
                         progress(&format!("{}: {}: {error}", scenario.name, peer.name));
@@ -133,18 +137,18 @@ impl Runner<'_> {
         }
     }
 
-    /// Moves bytes both ways and compares them.
+    /// Moves bytes both ways and compares them; a peer that keeps track of addresses gets to know them.
     fn check(&self, role: Role, running: &Running) -> Fallible<()> {
         let version = (role == Role::Terminate).then_some(Version::V13);
-        let target = target(version, running)?;
+        let target = target(role, version, running)?;
         for up in [false, true] {
             Bulk::open(&target, Transfer { up, ..CHECK }, &self.pattern)?.run()?;
         }
-        Ok(())
+        if role == Role::Limit { introduce(&target) } else { Ok(()) }
     }
 
-    fn measure(&self, case: &Case, running: &Running) -> Fallible<Sample> {
-        let target = target(case.tls, running)?;
+    fn measure(&self, role: Role, case: &Case, running: &Running) -> Fallible<Sample> {
+        let target = target(role, case.tls, running)?;
         match case.work {
             Work::Connect { resume } => self.connect(target, resume, running),
             Work::Bulk { up, connections } => {
@@ -244,9 +248,27 @@ impl Runner<'_> {
     }
 }
 
-/// The way to a peer, in plain or in TLS of that version.
-fn target(tls: Option<Version>, running: &Running) -> Fallible<Target> {
-    Ok(Target { port: running.port, tls: tls.map(ClientTls::new).transpose()? })
+/// The way to a peer in that role, in plain or in TLS of that version.
+fn target(role: Role, tls: Option<Version>, running: &Running) -> Fallible<Target> {
+    Ok(Target {
+        port: running.port,
+        tls: tls.map(ClientTls::new).transpose()?,
+        opening: if role == Role::RouteByName { hello::client_hello()? } else { Vec::new() },
+        sources: (role == Role::Limit).then(|| Sources::new(SOURCES)),
+    })
+}
+
+/// Lets every address of the load connect once, so that the peer's table is full from the first figure on.
+fn introduce(target: &Target) -> Fallible<()> {
+    let mut known = 0;
+    while known < u64::from(SOURCES) {
+        let outcome = connect::run(target, AT_ONCE, FILLING)?;
+        if outcome.failed > 0 {
+            return Err(format!("it refused {} of the load's addresses", outcome.failed).into());
+        }
+        known += outcome.done;
+    }
+    Ok(())
 }
 
 /// Waits until a figure has stopped moving; returns it.

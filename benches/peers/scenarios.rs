@@ -124,6 +124,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "sni-route",
+        role: Role::RouteByName,
+        cases: &[
+            connect("connect, ClientHello, one byte to and fro, close", None, false),
+            bulk("to the client, 1 connection", None, false, 1),
+            bulk("to the client, 8 connections", None, false, 8),
+            bulk("from the client, 1 connection", None, true, 1),
+            bulk("from the client, 8 connections", None, true, 8),
+        ],
+    },
+    Scenario {
+        name: "source-limit",
+        role: Role::Limit,
+        cases: &[connect("plain TCP from 100,000 addresses, one byte to and fro, close", None, false)],
+    },
+    Scenario {
         name: "small-msg",
         role: Role::Terminate,
         cases: &[Case {

@@ -8,6 +8,8 @@
 pub mod fifo;
 pub mod pipe;
 #[cfg(test)]
+mod prologue_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::error::{Break, Reason, Side};
@@ -178,7 +180,7 @@ impl Channel {
             && from.stream.residue() <= SCRATCH
             && self.pipe.is_none()
             && self.fifo.len() <= self.fifo.capacity() / 2
-            && to.stream.residue() == 0
+            && (to.stream.residue() == 0 || waits_for_company(to))
     }
 
     /// Whether the last byte has left the carrier and the sink's stream.
@@ -218,7 +220,8 @@ impl Channel {
             return moved;
         }
         let waited = to.blocked();
-        if ready.sink || !waited {
+        let joins = waits_for_company(to);
+        if (ready.sink || !waited) && !joins {
             self.deliver(to, lent, &mut moved);
         }
         // A sink that was behind and has caught up: the source most probably has more, and asking it costs less than
@@ -226,6 +229,10 @@ impl Channel {
         let caught_up = waited && !to.blocked();
         if self.wants_input(from, to) && (ready.source || caught_up || from.stream.holds_input()) {
             self.fetch(from, to, lent, &mut moved);
+        }
+        if joins && waits_for_company(to) {
+            // None came.
+            self.deliver(to, lent, &mut moved);
         }
         self.pass_end(to, lent, &mut moved);
         self.count(moved);
@@ -327,6 +334,7 @@ impl Channel {
         self.may_splice
             && self.read >= STREAM_AFTER
             && self.fifo.is_empty()
+            && to.stream.residue() == 0
             && !from.stream.holds_input()
             && from.stream.as_raw().is_some()
             && to.stream.as_raw().is_some()
@@ -459,4 +467,10 @@ impl Channel {
         self.fifo.clear(&mut lent.fifos);
         self.pipe = None;
     }
+}
+
+/// Whether there is a prologue that nobody tried to send yet: it shall share a segment with the first bytes, if there are
+/// some now.
+fn waits_for_company(to: &Endpoint) -> bool {
+    to.stream.holds_prologue() && !to.blocked()
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Addresses as text: `host:port`, `[v6]:port`, `*:port`, `unix:PATH`, `unix:@abstract`; what they resolve to, and
-//! which of them cannot be bound at the same time.
+//! Addresses as text: `host:port`, `[v6]:port`, `*:port` (where to listen: every address; where to connect: the name that
+//! the client asks for), `unix:PATH`, `unix:@abstract`; what they resolve to, and which of them cannot be bound at the
+//! same time.
 //!
 //! Parsing is pure. Resolving asks the system and may block for long: only a task thread may do it.
 
@@ -30,6 +31,8 @@ pub(super) enum Target {
     Ready(Address),
     /// A name to be looked up, and a port.
     Named(String, u16),
+    /// This port of the server that the client names.
+    Requested(u16),
 }
 
 impl Target {
@@ -46,7 +49,7 @@ impl Target {
     pub(super) fn host(&self) -> Option<String> {
         match self {
             Self::Ready(Address::Inet(address)) => Some(address.ip().to_string()),
-            Self::Ready(_) => None,
+            Self::Ready(_) | Self::Requested(_) => None,
             Self::Named(host, _) => {
                 let (host, _zone) = host.split_once('%').unwrap_or((host, ""));
                 Some(host.strip_suffix('.').unwrap_or(host).to_owned())
@@ -100,10 +103,7 @@ fn inet(text: &str, purpose: Purpose) -> Result<Target, Complaint> {
     if host == "*" {
         return match purpose {
             Purpose::Accept => Ok(ready(Ipv6Addr::UNSPECIFIED.into())),
-            Purpose::Connect => {
-                let complaint = Complaint::new(format!("cannot connect to the wildcard {text:?}"));
-                Err(complaint.help("name one host, for example `127.0.0.1`"))
-            }
+            Purpose::Connect => Ok(Target::Requested(port)),
         };
     }
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -189,10 +189,12 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Every address of `target`, in the order the system prefers, none twice, at least one.
+    /// Every address of `target`, in the order the system prefers, none twice, at least one; none of a target that only
+    /// clients know.
     pub(super) fn resolve(&mut self, target: &Target) -> Result<Vec<Address>, Complaint> {
         let (host, port) = match target {
             Target::Ready(address) => return Ok(vec![address.clone()]),
+            Target::Requested(_) => return Ok(Vec::new()),
             Target::Named(host, port) => (host, *port),
         };
         let answer = self.known.entry(host.clone()).or_insert_with(|| look_up(host));
@@ -318,10 +320,11 @@ mod tests {
 
     #[test]
     fn connecting_to_a_wildcard_or_port_0_is_refused() {
-        for text in ["*:80", "0.0.0.0:80", "[::]:80", "127.0.0.1:0"] {
+        for text in ["*:0", "0.0.0.0:80", "[::]:80", "127.0.0.1:0"] {
             assert!(parse(text, Purpose::Connect).is_err(), "{text}");
             assert!(parse(text, Purpose::Accept).is_ok(), "{text}");
         }
+        assert_eq!(parse("*:80", Purpose::Connect), Ok(Target::Requested(80)));
     }
 
     #[test]
@@ -337,7 +340,7 @@ mod tests {
     fn wildcards_overlap_with_what_they_take_in() {
         let address = |text: &str| match parse(text, Purpose::Accept).unwrap() {
             Target::Ready(address) => address,
-            Target::Named(..) => unreachable!("the table has no names"),
+            other => unreachable!("the table has only numbers, not {other:?}"),
         };
         for (a, b, expected) in [
             ("127.0.0.1:1", "127.0.0.1:1", true),

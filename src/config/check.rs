@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the files as written to [`Settings`]: every value read, every default filled in, every contradiction found.
 //!
-//! Invariant: a problem never ends the check; it is reported and the next thing is looked at. Not here: the `tls`
-//! tables (`tls.rs`), anything that touches the system (`load.rs`).
+//! Invariant: a problem never ends the check; it is reported and the next thing is looked at. Not here: services
+//! (`service.rs`), anything that touches the system (`load.rs`).
 
-use super::address::{Purpose, Target};
-use super::raw::{self, At, Document, Fields, Node, unknown_word};
+use super::raw::{Document, Fields, Node, unknown_word};
 use super::report::{Place, Report};
-use super::settings::{self, Endpoint, Global, ServiceSettings, Settings};
-use super::tls;
+use super::service;
+use super::settings::{self, Global, Settings};
+use super::tables;
 use crate::log;
-use crate::mode::MODES;
-use crate::policy::service::{Timeouts, Truncation};
 use crate::stats::MAX_WORKERS;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -23,17 +22,8 @@ const WORKERS: RangeInclusive<usize> = 1..=MAX_WORKERS;
 /// What `max_connections` may be: each connection takes two descriptors.
 const CONNECTIONS: RangeInclusive<usize> = 1..=10_000_000;
 
-/// What a timeout may be. Zero would end everything at once; beyond a year is a slip.
-const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(365 * 86_400);
-
 /// What `shutdown_timeout` may be; zero closes at once.
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
-
-/// What `buffer` may be, in bytes.
-const BUFFERS: RangeInclusive<u64> = 1..=1 << 30;
-
-/// The longest name of a service; it stands in every log line.
-const NAME_MAX: usize = 64;
 
 const LEVELS: [(&str, log::Level); 5] = [
     ("error", log::Level::Error),
@@ -52,7 +42,7 @@ pub(super) fn level_name(level: log::Level) -> &'static str {
 pub(super) fn check(documents: &[Document], processors: usize, report: &mut Report) -> Settings {
     let mut global = None;
     let mut services = Vec::new();
-    let mut names = Vec::new();
+    let mut names = HashMap::new();
     let mut seen = documents.iter().any(|document| report.is_broken(document.file));
     for document in documents {
         let fields = document.fields(report);
@@ -74,9 +64,8 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
         };
         seen |= !items.is_empty();
         for item in items {
-            let Some(fields) = item.fields(&raw::SERVICE, report) else { continue };
-            let name = check_name(fields, &mut names, report);
-            services.push(check_service(fields, name, &document.directory, report));
+            let Some(fields) = item.fields(&tables::SERVICE, report) else { continue };
+            services.push(service::check(fields, &mut names, &document.directory, report));
         }
     }
     if let (false, Some(main)) = (seen, documents.first()) {
@@ -104,7 +93,7 @@ fn default_log() -> log::Settings {
 
 fn check_global(node: Node<'_>, document: &Document, processors: usize, report: &mut Report) -> Global {
     let mut global = default_global(processors);
-    let Some(fields) = node.fields(&raw::GLOBAL, report) else { return global };
+    let Some(fields) = node.fields(&tables::GLOBAL, report) else { return global };
     if let Some(node) = fields.get("workers") {
         global.workers = check_workers(node, report).unwrap_or(global.workers);
     }
@@ -114,7 +103,7 @@ fn check_global(node: Node<'_>, document: &Document, processors: usize, report: 
     if let Some(node) = fields.get("shutdown_timeout") {
         global.shutdown_timeout = node.duration(SHUTDOWN, report).unwrap_or(global.shutdown_timeout);
     }
-    if let Some(fields) = fields.get("log").and_then(|node| node.fields(&raw::LOG, report)) {
+    if let Some(fields) = fields.get("log").and_then(|node| node.fields(&tables::LOG, report)) {
         global.log = check_log(fields, &document.directory, report);
     }
     global
@@ -183,162 +172,4 @@ fn check_facility(node: Node<'_>, report: &mut Report) -> Option<log::Facility> 
         unknown_word("facility", text, log::Facility::NAMES, report);
     }
     found
-}
-
-/// The name of a service, which nobody before may have had; `names` are those so far.
-fn check_name<'t>(
-    fields: Fields<'t>,
-    names: &mut Vec<At<&'t str>>,
-    report: &mut Report,
-) -> Option<At<&'t str>> {
-    let Some(node) = fields.get("name") else {
-        if fields.lacks("name") {
-            report.missing(fields.place, "a service without `name`").help("add, for example, name = \"web\"");
-        }
-        return None;
-    };
-    let name = node.string(report)?;
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if name.value.is_empty() || name.value.len() > NAME_MAX || !name.value.bytes().all(good) {
-        let finding = report.error(name.place, format!("{:?} cannot be the name of a service", name.value));
-        finding.help(format!(
-            "up to {NAME_MAX} letters, digits, `-`, `_` and `.`: it stands in logs and statistics"
-        ));
-        return None;
-    }
-    if let Some(first) = names.iter().find(|known| known.value == name.value) {
-        let finding = report.error(name.place, format!("a second service with the name {:?}", name.value));
-        finding.note(first.place, "the first is here");
-        return None;
-    }
-    names.push(name);
-    Some(name)
-}
-
-fn check_service(
-    fields: Fields<'_>,
-    name: Option<At<&str>>,
-    directory: &Path,
-    report: &mut Report,
-) -> ServiceSettings {
-    let called = name.map_or_else(|| "a service".to_owned(), |name| format!("service {:?}", name.value));
-    let mode_node = fields.get("mode");
-    let modes: Vec<_> = MODES.iter().map(|mode| (mode.name, *mode)).collect();
-    let mode = mode_node.map_or(Some(MODES[0]), |node| node.choice(&modes, report));
-    let accept = fields.get("accept");
-    if fields.lacks("accept") {
-        let finding = report.missing(fields.place, format!("{called} has no `accept`"));
-        finding.help("add, for example, accept = \"127.0.0.1:8443\"");
-    }
-    let accept = accept.and_then(|node| check_side(node, Purpose::Accept, directory, report));
-    let accept_tls = accept.as_ref().and_then(|side| side.tls);
-    let accept_tls = accept_tls.and_then(|node| tls::check_accept(node, directory, report));
-
-    let connect = fields.get("connect");
-    match (connect, mode) {
-        (None, Some(mode)) if mode.connects && fields.lacks("connect") => {
-            let finding = report.missing(fields.place, format!("{called} has no `connect`"));
-            finding.help("add, for example, connect = \"127.0.0.1:8080\"");
-        }
-        (Some(node), Some(mode)) if !mode.connects => {
-            let name = mode.name;
-            let message = format!("a service with mode {name:?} answers by itself and has no `connect`");
-            let finding = report.error(node.place, message);
-            if let Some(mode) = mode_node {
-                finding.note(mode.place, "the mode is set here");
-            }
-        }
-        _ => {}
-    }
-    let connect_side = connect.and_then(|node| check_side(node, Purpose::Connect, directory, report));
-    let connect_tls = connect_side.as_ref().and_then(|side| side.tls);
-    let connect_tls = connect_tls.and_then(|node| tls::check_connect(node, &called, directory, report));
-    let connect = connect_side.map_or_else(Vec::new, |side| side.addresses);
-    if let Some(tls) = &connect_tls {
-        tls::check_server_names(tls, &connect, report);
-    }
-
-    let timeouts = fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report));
-    let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
-    let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
-    let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
-    // What is missing has been reported; the rest is still loaded, so that one run tells all.
-    ServiceSettings {
-        name: name.map_or("", |name| name.value).to_owned(),
-        mode: mode.unwrap_or(MODES[0]),
-        accept: accept.map_or_else(Vec::new, |side| side.addresses),
-        accept_tls,
-        connect,
-        connect_tls,
-        timeouts,
-        buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
-        truncation: truncation.unwrap_or_default(),
-    }
-}
-
-/// One side of a service: where, and with which `tls`.
-struct Side<'t> {
-    addresses: Vec<Endpoint>,
-    tls: Option<Node<'t>>,
-}
-
-fn check_side<'t>(
-    node: Node<'t>,
-    purpose: Purpose,
-    directory: &Path,
-    report: &mut Report,
-) -> Option<Side<'t>> {
-    let spec = match purpose {
-        Purpose::Accept => &raw::ACCEPT,
-        Purpose::Connect => &raw::CONNECT,
-    };
-    let (texts, tls) = if node.is_table() {
-        let fields = node.fields(spec, report)?;
-        let Some(address) = fields.get("address") else {
-            if fields.lacks("address") {
-                let message = format!("`{}` has no `address`", node.key);
-                report.missing(node.place, message).help("add, for example, address = \"127.0.0.1:8443\"");
-            }
-            return None;
-        };
-        (address.strings(report), fields.get("tls"))
-    } else if node.is_string() {
-        (node.string(report).into_iter().collect(), None)
-    } else {
-        let finding = node.mismatch("an address or a table", report);
-        if node.items().is_some() {
-            finding.help(format!("for several addresses write {} = {{ address = […] }}", node.key));
-        }
-        return None;
-    };
-    let mut addresses = Vec::new();
-    for text in texts {
-        match Target::parse(text.value, purpose, directory) {
-            Ok(target) => {
-                let text = At { value: text.value.to_owned(), place: text.place };
-                addresses.push(Endpoint { text, target });
-            }
-            Err(complaint) => {
-                report.complain(text.place, complaint);
-            }
-        }
-    }
-    Some(Side { addresses, tls })
-}
-
-fn check_timeouts(node: Node<'_>, report: &mut Report) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    let Some(fields) = node.fields(&raw::TIMEOUT, report) else { return timeouts };
-    for (key, value) in [
-        ("handshake", &mut timeouts.handshake),
-        ("connect", &mut timeouts.connect),
-        ("idle", &mut timeouts.idle),
-        ("half_close", &mut timeouts.half_close),
-        ("linger", &mut timeouts.linger),
-    ] {
-        if let Some(duration) = fields.get(key).and_then(|node| node.duration(TIMEOUTS, report)) {
-            *value = duration;
-        }
-    }
-    timeouts
 }

@@ -12,8 +12,12 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The longest file that is read, in bytes; far above what anybody writes by hand.
-const FILE_MAX: u64 = 1 << 20;
+/// The longest file of configuration that is read, in bytes: above a program's 100,000 routes, far above what anybody
+/// writes by hand.
+const FILE_MAX: u64 = 64 << 20;
+
+/// The longest file of networks that is read, in bytes.
+pub(super) const NETWORKS_MAX: u64 = 64 << 20;
 
 /// The most files one configuration may consist of.
 const FILES_MAX: usize = 1000;
@@ -137,7 +141,7 @@ fn read(
     report: &mut Report,
 ) -> Option<Document> {
     let name = path.display().to_string();
-    let bytes = match read_bytes(path) {
+    let bytes = match read_bytes(path, FILE_MAX) {
         Ok(bytes) => bytes,
         Err(reason) => {
             let file = report.add_source(name, None);
@@ -171,7 +175,15 @@ fn read(
     }
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+/// The text of another file that the configuration names, of at most `limit` bytes.
+///
+/// # Errors
+/// Why it cannot be read, in words.
+pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+    String::from_utf8(read_bytes(path, limit)?).map_err(|_| "the file is not UTF-8".to_owned())
+}
+
+fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: &io::Error| format!("cannot read the file: {}", describe(error));
     let file = fs::File::open(path).map_err(|error| cannot(&error))?;
     let metadata = file.metadata().map_err(|error| cannot(&error))?;
@@ -179,9 +191,9 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
         return Err("cannot read the file: it is a directory".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_MAX) {
-        return Err(format!("the file is longer than {}", super::values::format_size(FILE_MAX)));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
+        return Err(format!("the file is longer than {}", super::values::format_size(limit)));
     }
     Ok(bytes)
 }

@@ -1,47 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From [`Settings`] to what the daemon serves: names resolved, certificates loaded, services and plans built.
+//! From [`Settings`] to what the daemon serves: names resolved, files read, certificates loaded, services and plans
+//! built.
 //!
 //! Invariants: everything is tried even after a failure, so that one run tells all; counters are asked for only once
-//! nothing can fail any more, so that a refused configuration leaves no trace. It blocks: it runs on a task thread.
+//! nothing can fail any more, so that a refused configuration leaves no trace; what two routes have in common is
+//! loaded once. It blocks: it runs on a task thread.
 
-use super::address::{Resolver, overlap};
+use super::address::{Resolver, Target, overlap};
+use super::networks::Reader;
 use super::report::{Place, Report};
-use super::settings::{Endpoint, ServiceSettings, Settings, Tls, TlsPlaces};
+use super::settings::{
+    ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
+    TlsPlaces,
+};
 use super::{Bind, LoadContext};
-use crate::policy::route_table::{Match, RouteTable};
-use crate::policy::rules::Rules;
-use crate::policy::service::{Peek, Route, RouteAction, Service};
+use crate::policy::networks::Networks;
+use crate::policy::route_table::{Match, RouteTable, Tie};
+use crate::policy::rules::{RuleSpec, Rules};
+use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
-use crate::policy::tls_spec::{ClientTlsSpec, Problem};
+use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
 use crate::sys::address::Address;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The name of a service's only route, until services have several.
+/// The name of the only route of a service that has none written.
 const ROUTE: &str = "default";
-
-/// What one service needs from the system.
-struct Loaded {
-    accept: Vec<Address>,
-    servers: Vec<Server>,
-    accept_tls: Option<ServerTls>,
-    connect_tls: Option<ClientTls>,
-}
 
 /// Loads everything; `None` when the report has errors, from here or from before.
 pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Report) -> Option<Vec<Bind>> {
-    let mut resolver = Resolver::default();
-    let mut taken = Vec::new();
-    let mut all = Vec::new();
-    for service in &settings.services {
-        all.push(Loaded {
-            accept: listen_on(&service.accept, &mut resolver, &mut taken, report),
-            servers: servers(service, &mut resolver, report),
-            accept_tls: load_accept_tls(service, settings.global.workers, context, report),
-            connect_tls: load_connect_tls(service, settings.global.workers, report),
-        });
-    }
+    let mut loader = Loader {
+        // What was refused may be missing from a route, which then seems to take more than it does.
+        compares_routes: !report.has_errors(),
+        resolver: Resolver::default(),
+        networks: Reader::default(),
+        taken: Vec::new(),
+        workers: settings.global.workers,
+        context,
+        report,
+    };
+    let all: Vec<Loaded> = settings.services.iter().map(|service| loader.service(service)).collect();
     if report.has_errors() {
         return None;
     }
@@ -49,77 +50,250 @@ pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Repo
     Some(services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect())
 }
 
-/// The addresses of `endpoints`, none of which may be taken already.
-fn listen_on(
-    endpoints: &[Endpoint],
-    resolver: &mut Resolver,
-    taken: &mut Vec<(Address, Place)>,
-    report: &mut Report,
-) -> Vec<Address> {
-    let mut addresses = Vec::new();
-    for endpoint in endpoints {
-        let Some(found) = resolve(endpoint, resolver, report) else { continue };
-        for address in found {
-            match taken.iter().find(|(other, _)| overlap(&address, other)) {
-                Some((other, place)) if *other == address => {
-                    let finding =
-                        report.error(endpoint.text.place, format!("{address} is listened on twice"));
-                    finding.note(*place, "it is taken here");
-                }
-                Some((other, place)) => {
-                    let message = format!("{address} cannot be listened on beside {other}");
-                    report.error(endpoint.text.place, message).note(*place, "that one is here");
-                }
-                None => {
-                    taken.push((address.clone(), endpoint.text.place));
-                    addresses.push(address);
+/// What one service needs from the system.
+struct Loaded {
+    accept: Vec<Address>,
+    proxy_protocol: Option<AcceptProxy>,
+    monitor: Option<Monitor>,
+    rules: Vec<RuleSpec>,
+    routes: Vec<Route>,
+    table: RouteTable,
+}
+
+/// What is remembered while everything is loaded.
+struct Loader<'a> {
+    compares_routes: bool,
+    resolver: Resolver,
+    networks: Reader,
+    /// The addresses that are listened on so far.
+    taken: Vec<(Address, Place)>,
+    workers: usize,
+    context: &'a LoadContext,
+    report: &'a mut Report,
+}
+
+/// TLS that routes of one service have in common; nothing where loading failed.
+struct Common<'s> {
+    shared: Option<(&'s ServerTlsSpec, Option<Arc<ServerTls>>)>,
+    clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
+}
+
+impl Loader<'_> {
+    fn service(&mut self, service: &ServiceSettings) -> Loaded {
+        let shared = service.shared_tls();
+        // No route is called like this: names of routes are not empty and stand behind a slash.
+        let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
+        let mut common = Common { shared, clients: HashMap::new() };
+        let routes = if service.routes.is_empty() {
+            let upstream = self.upstream(service.connect.as_ref(), &mut common);
+            let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
+            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+        } else {
+            service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
+        };
+        Loaded {
+            accept: self.listen_on(&service.accept),
+            proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
+                from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
+                others: proxy.others,
+            }),
+            monitor: self.monitor(service),
+            rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
+            routes,
+            table: self.table(service),
+        }
+    }
+
+    fn route<'s>(
+        &mut self,
+        service: &'s ServiceSettings,
+        written: &'s RouteSettings,
+        common: &mut Common<'s>,
+    ) -> Route {
+        if let RouteAction::Reject(_) = written.action {
+            return route(&written.name, written.action.clone(), None, None, (Upstream::default(), None));
+        }
+        let accept_tls = match (&written.tls, &common.shared) {
+            (None, Some((_, shared))) => shared.clone(),
+            (Some(own), Some((spec, shared))) if own.spec == **spec => shared.clone(),
+            (Some(own), _) => self.server_tls(own, &format!("{}/{}", service.name, written.name)),
+            (None, None) => None,
+        };
+        let connect = written.connect.as_ref().or(service.connect.as_ref());
+        let upstream = self.upstream(connect, common);
+        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+    }
+
+    /// The servers of a `connect` and the TLS towards them.
+    fn upstream<'s>(
+        &mut self,
+        connect: Option<&'s ConnectSettings>,
+        common: &mut Common<'s>,
+    ) -> (Upstream, Option<Arc<ClientTls>>) {
+        let Some(connect) = connect else { return (Upstream::default(), None) };
+        let upstream = Upstream { servers: self.servers(connect).into(), requested: self.requested(connect) };
+        let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
+        let tls = common.clients.entry(spec).or_insert_with(|| {
+            let loaded = ClientTls::load(spec, self.workers);
+            loaded.map(Arc::new).map_err(|problems| blame(problems, places, self.report)).ok()
+        });
+        (upstream, tls.clone())
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+        let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
+        let mut servers = Vec::new();
+        for endpoint in &connect.addresses {
+            let tls_name = server_name.clone().or_else(|| endpoint.target.host());
+            let found = self.resolve(endpoint).unwrap_or_default();
+            servers.extend(found.into_iter().map(|address| Server {
+                name: endpoint.text.value.as_str().into(),
+                address,
+                tls_name: tls_name.as_deref().map(Into::into),
+            }));
+        }
+        servers
+    }
+
+    fn requested(&mut self, connect: &ConnectSettings) -> Option<Requested> {
+        let port = connect.addresses.iter().find_map(|endpoint| match endpoint.target {
+            Target::Requested(port) => Some(port),
+            _ => None,
+        })?;
+        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+    }
+
+    fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
+        let loaded = ServerTls::load(&tls.spec, identity, &self.context.secret, self.workers);
+        loaded.map(Arc::new).map_err(|problems| blame(problems, &tls.places, self.report)).ok()
+    }
+
+    fn monitor(&mut self, service: &ServiceSettings) -> Option<Monitor> {
+        if let Some(reply) = &service.reply {
+            return Some(Monitor { source: None, reply: reply.clone() });
+        }
+        let monitor = service.monitor.as_ref()?;
+        Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
+        RuleSpec {
+            name: rule.name.as_str().into(),
+            source: self.networks(rule.source.as_ref()),
+            names: (!rule.sni.is_empty()).then(|| rule.sni.patterns.clone()),
+            alpn: (!rule.alpn.is_empty()).then(|| protocols(&rule.alpn)),
+            certificate: rule.certificate.clone(),
+            limits: rule.limits,
+            action: rule.action.clone(),
+        }
+    }
+
+    /// Who goes where; two routes that would take the same client are reported.
+    fn table(&mut self, service: &ServiceSettings) -> RouteTable {
+        if !self.compares_routes {
+            return RouteTable::default();
+        }
+        let mut matches: Vec<Match> = service.routes.iter().map(|route| self.matches(route)).collect();
+        if matches.is_empty() {
+            matches.push(Match::default());
+        }
+        RouteTable::build(&matches).unwrap_or_else(|ties| {
+            for tie in ties {
+                tell_tie(service, &tie, self.report);
+            }
+            RouteTable::default()
+        })
+    }
+
+    fn matches(&mut self, route: &RouteSettings) -> Match {
+        let names = if route.sni.is_empty() { &route.host } else { &route.sni };
+        Match {
+            names: names.patterns.clone(),
+            alpn: protocols(&route.alpn),
+            source: self.networks(route.source.as_ref()),
+            fallback: route.fallback.value,
+        }
+    }
+
+    fn networks(&mut self, list: Option<&NetworkList>) -> Option<Networks> {
+        list.map(|list| self.networks.load(list, self.report))
+    }
+
+    /// The addresses of `endpoints`, none of which may be taken already.
+    fn listen_on(&mut self, endpoints: &[Endpoint]) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for endpoint in endpoints {
+            let Some(found) = self.resolve(endpoint) else { continue };
+            for address in found {
+                match self.taken.iter().find(|(other, _)| overlap(&address, other)) {
+                    Some((other, place)) if *other == address => {
+                        let finding =
+                            self.report.error(endpoint.text.place, format!("{address} is listened on twice"));
+                        finding.note(*place, "it is taken here");
+                    }
+                    Some((other, place)) => {
+                        let message = format!("{address} cannot be listened on beside {other}");
+                        self.report.error(endpoint.text.place, message).note(*place, "that one is here");
+                    }
+                    None => {
+                        self.taken.push((address.clone(), endpoint.text.place));
+                        addresses.push(address);
+                    }
                 }
             }
         }
+        addresses
     }
-    addresses
-}
 
-fn servers(service: &ServiceSettings, resolver: &mut Resolver, report: &mut Report) -> Vec<Server> {
-    let server_name = service.connect_tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
-    let mut servers = Vec::new();
-    for endpoint in &service.connect {
-        let tls_name = server_name.clone().or_else(|| endpoint.target.host());
-        let found = resolve(endpoint, resolver, report).unwrap_or_default();
-        servers.extend(found.into_iter().map(|address| Server {
-            name: endpoint.text.value.as_str().into(),
-            address,
-            tls_name: tls_name.as_deref().map(Into::into),
-        }));
-    }
-    servers
-}
-
-fn resolve(endpoint: &Endpoint, resolver: &mut Resolver, report: &mut Report) -> Option<Vec<Address>> {
-    match resolver.resolve(&endpoint.target) {
-        Ok(addresses) => Some(addresses),
-        Err(complaint) => {
-            report.complain(endpoint.text.place, complaint);
-            None
+    fn resolve(&mut self, endpoint: &Endpoint) -> Option<Vec<Address>> {
+        match self.resolver.resolve(&endpoint.target) {
+            Ok(addresses) => Some(addresses),
+            Err(complaint) => {
+                self.report.complain(endpoint.text.place, complaint);
+                None
+            }
         }
     }
 }
 
-fn load_accept_tls(
-    service: &ServiceSettings,
-    workers: usize,
-    context: &LoadContext,
-    report: &mut Report,
-) -> Option<ServerTls> {
-    let Tls { spec, places } = service.accept_tls.as_ref()?;
-    let identity = format!("{}/{ROUTE}", service.name);
-    let loaded = ServerTls::load(spec, &identity, &context.secret, workers);
-    loaded.map_err(|problems| blame(problems, places, report)).ok()
+/// A route of what was loaded for it; `connect` is where it goes.
+fn route(
+    name: &str,
+    action: RouteAction,
+    accept_tls: Option<Arc<ServerTls>>,
+    connect: Option<&ConnectSettings>,
+    (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
+) -> Route {
+    let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy }
 }
 
-fn load_connect_tls(service: &ServiceSettings, workers: usize, report: &mut Report) -> Option<ClientTls> {
-    let Tls { spec, places }: &Tls<ClientTlsSpec> = service.connect_tls.as_ref()?;
-    ClientTls::load(spec, workers).map_err(|problems| blame(problems, places, report)).ok()
+fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
+    names.iter().map(|name| name.as_bytes().into()).collect()
+}
+
+/// Reports two routes that would take the same client at both places, as near as they can be found.
+fn tell_tie(service: &ServiceSettings, tie: &Tie, report: &mut Report) {
+    let place = |index: usize| {
+        let route = service.routes.get(index)?;
+        let names = if route.sni.is_empty() { &route.host } else { &route.sni };
+        let written = names.names.iter().chain(&names.regexes).zip(&names.patterns);
+        let mut tied = written.filter(|(_, pattern)| tie.what.starts_with(&format!("\"{pattern}\"")));
+        let named = tied.next().map(|(written, _)| written);
+        let fallback = tie.what.starts_with("fallback").then_some(route.fallback.place);
+        Some((route, named.map(|name| name.place).or(fallback).unwrap_or(route.place)))
+    };
+    if let (Some((first, first_place)), Some((second, second_place))) = (place(tie.first), place(tie.second))
+    {
+        let message = format!(
+            "routes {:?} and {:?} would take the same clients: {}",
+            first.name, second.name, tie.what
+        );
+        report
+            .error(second_place, message)
+            .note(first_place, format!("route {:?} takes them here", first.name))
+            .help("tell them apart by name, `alpn` or `source`");
+    }
 }
 
 /// Reports what went wrong in loading at the places that named it.
@@ -134,26 +308,17 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 
 /// One plan for the service, shared by all its addresses.
 fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
-    let route = Route {
-        name: ROUTE.into(),
-        action: RouteAction::Connect,
-        accept_tls: loaded.accept_tls.map(Arc::new),
-        upstream: Upstream { servers: loaded.servers.into(), requested: None },
-        connect_tls: loaded.connect_tls.map(Arc::new),
-        send_proxy: None,
-    };
-    let peek = if route.accept_tls.is_some() { Peek::Tls } else { Peek::None };
     let service = Service {
         name: settings.name.as_str().into(),
         timeouts: settings.timeouts,
         buffer: settings.buffer,
         truncation: settings.truncation,
-        proxy_protocol: None,
-        monitor: None,
-        rules: Rules::default(),
-        peek,
-        routes: Box::new([route]),
-        table: RouteTable::build(&[Match { ..Match::default() }]).unwrap_or_default(),
+        proxy_protocol: loaded.proxy_protocol,
+        monitor: loaded.monitor,
+        rules: Rules::new(loaded.rules, &settings.name, &context.tables),
+        peek: settings.peek,
+        routes: loaded.routes.into(),
+        table: loaded.table,
         stats: context.registry.service(&settings.name),
     };
     let plan = Arc::new((settings.mode.plan)(service));

@@ -10,22 +10,33 @@ mod check;
 mod dump;
 mod include;
 mod load;
+mod names;
+mod needs;
+mod networks;
+mod proxy;
 mod raw;
+mod reply;
 mod report;
+mod route;
+mod rule;
+mod service;
 mod settings;
+mod side;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
 mod values;
 
-pub use raw::{TABLES, Table};
 pub use report::Report;
 pub(crate) use report::nearest;
 pub use settings::Global;
+pub use tables::{TABLES, Table};
 
 use crate::connection::plan::Plan;
 use crate::policy::tls_server::ProcessSecret;
+use crate::policy::track::Tables;
 use crate::stats::Registry;
 use crate::sys::address::Address;
 use std::path::Path;
@@ -56,6 +67,8 @@ pub struct LoadContext {
     pub workers_available: usize,
     /// Where counters live, over all configurations.
     pub registry: Registry,
+    /// What the limits of rules have counted, over all configurations.
+    pub tables: Tables,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }

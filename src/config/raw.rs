@@ -1,74 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The file as written: the table of all keys, every value with its place, and readers that report
-//! what has the wrong type and go on.
+//! The file as written: every value with its place, and readers that report what has the wrong type and go on.
 //!
 //! Invariant: a key that is not in [`TABLES`] is an error; nothing is ever ignored silently. Not here: the syntax
-//! (`tree.rs`), what keys mean (`check.rs`).
+//! (`tree.rs`), which keys there are (`tables.rs`), what they mean (`check.rs` and what it calls).
 
 use super::report::{Complaint, Place, Report, nearest};
+use super::tables::{TABLES, TOP, Table};
 use super::tree::{self, Entries, Item, Key, Value};
-use super::values::{format_duration, format_size, parse_duration, parse_size};
+use super::values::{Counted, format_duration, format_size, parse_duration, parse_rate, parse_size};
+use crate::policy::track::Rate;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A kind of table in the configuration file.
-#[derive(Debug)]
-pub struct Table {
-    /// As messages and the manual's headings call it.
-    pub title: &'static str,
-    /// Every key it may have.
-    pub keys: &'static [&'static str],
-}
-
-pub(super) const TOP: Table = Table { title: "top level", keys: &["include", "global", "service"] };
-pub(super) const GLOBAL: Table =
-    Table { title: "[global]", keys: &["workers", "max_connections", "log", "shutdown_timeout"] };
-pub(super) const LOG: Table =
-    Table { title: "[global] log", keys: &["target", "facility", "level", "socket"] };
-pub(super) const SERVICE: Table = Table {
-    title: "[[service]]",
-    keys: &["name", "mode", "accept", "connect", "timeout", "buffer", "truncation"],
-};
-pub(super) const TIMEOUT: Table =
-    Table { title: "[[service]] timeout", keys: &["handshake", "connect", "idle", "half_close", "linger"] };
-pub(super) const ACCEPT: Table = Table { title: "[[service]] accept", keys: &["address", "tls"] };
-pub(super) const CONNECT: Table = Table { title: "[[service]] connect", keys: &["address", "tls"] };
-pub(super) const ACCEPT_TLS: Table = Table {
-    title: "[[service]] accept.tls",
-    keys: &[
-        "certificate",
-        "key",
-        "min_version",
-        "max_version",
-        "ciphers",
-        "ciphersuites",
-        "groups",
-        "alpn",
-        "client_ca",
-        "verify",
-    ],
-};
-pub(super) const CONNECT_TLS: Table = Table {
-    title: "[[service]] connect.tls",
-    keys: &[
-        "ca",
-        "server_name",
-        "verify",
-        "certificate",
-        "key",
-        "min_version",
-        "max_version",
-        "ciphers",
-        "ciphersuites",
-        "groups",
-        "alpn",
-    ],
-};
-
-/// Every table with every key: what the manual, the sample and the readers are tested against.
-pub const TABLES: [&Table; 9] =
-    [&TOP, &GLOBAL, &LOG, &SERVICE, &TIMEOUT, &ACCEPT, &CONNECT, &ACCEPT_TLS, &CONNECT_TLS];
 
 /// A value and where it was written.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +99,11 @@ impl<'t> Fields<'t> {
             && !unknown.any(|name| nearest(name, self.spec.keys.iter().copied()) == Some(key))
     }
 
+    /// Whether nothing was written, not even an unknown key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// The value of `key`, if it was written.
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'t>> {
         debug_assert!(self.spec.keys.contains(&key), "{key} is not in the table of {}", self.spec.title);
@@ -200,6 +148,25 @@ impl<'t> Node<'t> {
         matches!(self.value, Value::String(_))
     }
 
+    /// The string as it is, if it is one.
+    pub(super) fn as_str(&self) -> Option<&'t str> {
+        match self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The string, or the first of a list of them, as it is.
+    pub(super) fn first_str(&self) -> Option<&'t str> {
+        match self.value {
+            Value::Array(items) => match items.first().map(|item| &item.value) {
+                Some(Value::String(text)) => Some(text),
+                _ => None,
+            },
+            _ => self.as_str(),
+        }
+    }
+
     pub(super) fn as_bool(&self) -> Option<bool> {
         match self.value {
             Value::Boolean(value) => Some(*value),
@@ -226,6 +193,39 @@ impl<'t> Node<'t> {
             return None;
         }
         Some(self.at(text))
+    }
+
+    /// A string that may have several lines: of control characters, only line ends and tabs.
+    pub(super) fn text(&self, bytes: RangeInclusive<usize>, report: &mut Report) -> Option<At<&'t str>> {
+        let Value::String(text) = self.value else { return self.string(report) };
+        let bad = |c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t');
+        if text.contains(bad) {
+            let message = format!("`{}` must not have control characters but \\r, \\n and \\t", self.key);
+            report.error(self.place, message);
+            return None;
+        }
+        if !bytes.contains(&text.len()) {
+            let (least, most) = (bytes.start(), bytes.end());
+            let message = format!("`{}` must have {least} to {most} bytes, not {}", self.key, text.len());
+            report.error(self.place, message);
+            return None;
+        }
+        Some(self.at(text))
+    }
+
+    /// The tables of a list of tables, of which unknown keys are reported; `header` is how one is written.
+    pub(super) fn tables(
+        &self,
+        header: &str,
+        spec: &'static Table,
+        report: &mut Report,
+    ) -> Option<Vec<Fields<'t>>> {
+        let Some(items) = self.items() else {
+            let finding = self.mismatch("a list of tables", report);
+            finding.help(format!("write {header}, with two brackets on either side"));
+            return None;
+        };
+        Some(items.into_iter().filter_map(|item| item.fields(spec, report)).collect())
     }
 
     /// A string, or a list of at least one.
@@ -294,6 +294,39 @@ impl<'t> Node<'t> {
         };
         let (least, most) = (format_size(*bounds.start()), format_size(*bounds.end()));
         self.within(size, &bounds, &least, &most, report)
+    }
+
+    /// So much, within `most`, per so long, within `per`.
+    pub(super) fn rate(
+        &self,
+        counted: Counted,
+        most: &RangeInclusive<u64>,
+        per: &RangeInclusive<Duration>,
+        report: &mut Report,
+    ) -> Option<Rate> {
+        if !self.is_string() {
+            let help = format!("write how many in how long, as in {:?}", counted.example());
+            self.mismatch("a string", report).help(help);
+            return None;
+        }
+        let text = self.string(report)?;
+        let rate = match parse_rate(text.value, counted) {
+            Ok(rate) if most.contains(&rate.most) && per.contains(&rate.per) => return Some(rate),
+            Ok(rate) => rate,
+            Err(complaint) => {
+                report.complain(self.place, complaint);
+                return None;
+            }
+        };
+        let (what, least, most) = if most.contains(&rate.most) {
+            ("time", format_duration(*per.start()), format_duration(*per.end()))
+        } else if counted == Counted::Bytes {
+            ("size", format_size(*most.start()), format_size(*most.end()))
+        } else {
+            ("number", most.start().to_string(), most.end().to_string())
+        };
+        report.error(self.place, format!("the {what} of `{}` must be between {least} and {most}", self.key));
+        None
     }
 
     fn within<T: PartialOrd>(
@@ -369,15 +402,6 @@ mod tests {
         let mut report = Report::default();
         let file = report.add_source("t.conf".into(), Some(text.into()));
         (Document::parse(file, PathBuf::new(), None, &mut report), report)
-    }
-
-    #[test]
-    fn no_table_names_a_key_twice() {
-        for table in TABLES {
-            for (index, key) in table.keys.iter().enumerate() {
-                assert!(!table.keys[..index].contains(key), "{key} in {}", table.title);
-            }
-        }
     }
 
     #[test]

@@ -10,8 +10,16 @@ use super::raw::At;
 use super::report::Place;
 use crate::log;
 use crate::mode::Mode;
-use crate::policy::service::{Timeouts, Truncation};
+use crate::policy::hostname::Pattern;
+use crate::policy::reply::Reply;
+use crate::policy::route_table::Fallback;
+use crate::policy::rules::Action;
+use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
+use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
+use crate::policy::track::Limits;
+use ipnet::IpNet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The default of `max_connections`.
@@ -53,15 +61,113 @@ pub(super) struct Settings {
 pub(super) struct ServiceSettings {
     pub(super) name: String,
     pub(super) mode: &'static Mode,
+    /// In mode "health", and nowhere else.
+    pub(super) reply: Option<Reply>,
+    pub(super) monitor: Option<MonitorSettings>,
+    pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
+    pub(super) proxy_protocol: Option<ProxySettings>,
+    /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
-    /// At least one, unless the mode connects nowhere.
-    pub(super) connect: Vec<Endpoint>,
-    pub(super) connect_tls: Option<Tls<ClientTlsSpec>>,
+    /// For routes that have none of their own.
+    pub(super) connect: Option<ConnectSettings>,
     pub(super) timeouts: Timeouts,
     /// In bytes.
     pub(super) buffer: usize,
     pub(super) truncation: Truncation,
+    pub(super) rules: Vec<RuleSettings>,
+    /// None: everybody goes one way.
+    pub(super) routes: Vec<RouteSettings>,
+}
+
+impl ServiceSettings {
+    /// What clients are decrypted with where a route says nothing else.
+    pub(super) fn shared_tls(&self) -> Option<&Tls<ServerTlsSpec>> {
+        self.accept_tls.as_ref().filter(|tls| tls.terminates())
+    }
+}
+
+/// What `monitor` says.
+#[derive(Debug)]
+pub(super) struct MonitorSettings {
+    pub(super) source: NetworkList,
+    pub(super) reply: Reply,
+}
+
+/// What `accept.proxy_protocol` says.
+#[derive(Debug)]
+pub(super) struct ProxySettings {
+    /// None where every peer comes over a unix socket.
+    pub(super) from: Option<NetworkList>,
+    pub(super) others: Others,
+}
+
+/// What a `connect` says.
+#[derive(Debug)]
+pub(super) struct ConnectSettings {
+    /// At least one; [`Target::Requested`] is always the only one.
+    pub(super) addresses: Vec<Endpoint>,
+    /// With [`Target::Requested`] only.
+    pub(super) allow: Option<NetworkList>,
+    pub(super) tls: Option<Tls<ClientTlsSpec>>,
+    pub(super) send_proxy: Option<SendProxy>,
+}
+
+/// What one `[[service.rule]]` says.
+#[derive(Debug)]
+pub(super) struct RuleSettings {
+    pub(super) name: String,
+    pub(super) source: Option<NetworkList>,
+    pub(super) sni: NameList,
+    pub(super) alpn: Vec<String>,
+    pub(super) certificate: Option<CertificateMatch>,
+    pub(super) limits: Option<Limits>,
+    pub(super) action: Action,
+}
+
+/// What one `[[service.route]]` says.
+#[derive(Debug)]
+pub(super) struct RouteSettings {
+    pub(super) name: String,
+    pub(super) place: Place,
+    /// One of the two is empty.
+    pub(super) sni: NameList,
+    pub(super) host: NameList,
+    pub(super) alpn: Vec<String>,
+    pub(super) source: Option<NetworkList>,
+    pub(super) fallback: At<Fallback>,
+    pub(super) action: RouteAction,
+    /// Its own, with what it inherits.
+    pub(super) tls: Option<Tls<ServerTlsSpec>>,
+    /// Its own.
+    pub(super) connect: Option<ConnectSettings>,
+}
+
+/// Names a rule or a route is for, as written and as understood.
+#[derive(Debug, Default)]
+pub(super) struct NameList {
+    /// Names and `*.suffix`.
+    pub(super) names: Vec<At<String>>,
+    pub(super) regexes: Vec<At<String>>,
+    /// Those of both lists.
+    pub(super) patterns: Vec<Pattern>,
+}
+
+impl NameList {
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.regexes.is_empty()
+    }
+}
+
+/// Networks, and files of them that are yet to be read; at least one.
+#[derive(Debug)]
+pub(super) struct NetworkList(pub(super) Vec<At<NetworkSource>>);
+
+/// One entry of a [`NetworkList`].
+#[derive(Debug)]
+pub(super) enum NetworkSource {
+    Network(IpNet),
+    File(PathBuf),
 }
 
 /// An address as written and as understood.
@@ -72,14 +178,28 @@ pub(super) struct Endpoint {
 }
 
 /// A TLS specification and where its parts were written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tls<S> {
     pub(super) spec: S,
     pub(super) places: TlsPlaces,
 }
 
+impl Tls<ServerTlsSpec> {
+    /// Whether clients can be decrypted with it; else it is only there to be inherited from.
+    pub(super) fn terminates(&self) -> bool {
+        !self.spec.certificates.is_empty()
+    }
+}
+
+impl<S> Tls<S> {
+    /// Whether `key` was written, be it good or not.
+    pub(super) fn names(&self, key: &str) -> bool {
+        self.places.keys.iter().any(|(known, _)| *known == key)
+    }
+}
+
 /// Where the parts of a `tls` table were written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TlsPlaces {
     pub(super) table: Place,
     pub(super) keys: Vec<(&'static str, Place)>,

@@ -3,10 +3,11 @@
 //!
 //! Not here: opening any file that is named, or asking the TLS library what it knows; the policy does both.
 
-use super::address::check_host;
-use super::raw::{self, At, Fields, Node};
+use super::address::{Target, check_host};
+use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{Endpoint, Tls, TlsPlaces};
+use super::tables::{self, Table};
 use crate::policy::tls_spec::{
     CertificateFiles, ClientTlsSpec, ClientVerify, CommonTlsSpec, ServerTlsSpec, TlsVersion,
 };
@@ -25,42 +26,124 @@ pub(super) const VERIFY: [(&str, ClientVerify); 3] = [
 /// The longest ALPN protocol name, in bytes (RFC 7301 section 3.1).
 const ALPN_NAME_MAX: usize = 255;
 
-/// Reads `accept.tls`.
+/// Reads `accept.tls`. `alone`: nobody but itself can bring the certificate it needs; else it may be there only to be
+/// inherited from.
 pub(super) fn check_accept(
     node: Node<'_>,
+    alone: bool,
     directory: &Path,
     report: &mut Report,
 ) -> Option<Tls<ServerTlsSpec>> {
+    let (fields, mut own) = read_server(node, &tables::ACCEPT_TLS, directory, report)?;
+    if alone && fields.lacks("certificate") {
+        let finding = report.missing(fields.place, "`accept.tls` has no `certificate`");
+        finding.help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
+    }
+    if let (true, Some(node)) = (fields.lacks("client_ca"), fields.get("verify")) {
+        let finding = report.missing(node.place, "`verify` without a `client_ca` to verify against");
+        finding.help("add client_ca = \"clients.pem\", or leave out `verify`");
+    }
+    own.tls.spec.verify = own.verify.unwrap_or_default();
+    (own.tls.terminates() || !alone).then_some(own.tls)
+}
+
+/// Reads the `tls` of a route, which inherits from `base`, `accept.tls`, every key that it does not name. `certificate`
+/// and `key` are one in this, and so are `client_ca` and `verify`: who names a CA of its own means it to be enforced.
+pub(super) fn check_route(
+    node: Node<'_>,
+    base: Option<&Tls<ServerTlsSpec>>,
+    directory: &Path,
+    report: &mut Report,
+) -> Option<Tls<ServerTlsSpec>> {
+    let (fields, own) = read_server(node, &tables::ROUTE_TLS, directory, report)?;
+    let base_ca = base.and_then(|base| base.spec.client_ca.as_ref());
+    if let (true, None, Some(node)) = (fields.lacks("client_ca"), base_ca, fields.get("verify")) {
+        let finding = report.missing(node.place, "`verify` without a `client_ca` to verify against");
+        finding.help("add client_ca = \"clients.pem\" here or in accept.tls, or leave out `verify`");
+    }
+    let has_certificate = base.is_some_and(|base| base.names("certificate"));
+    if fields.lacks("certificate") && fields.lacks("key") && !has_certificate {
+        let finding = report.missing(fields.place, "`tls` has no `certificate`, nor does it inherit one");
+        finding.help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
+    }
+    let ServerRead { mut tls, verify } = own;
+    let Some(base) = base else {
+        tls.spec.verify = verify.unwrap_or_default();
+        return tls.terminates().then_some(tls);
+    };
+    let own_ca = tls.spec.client_ca.is_some();
+    tls.spec.verify = verify.unwrap_or(if own_ca { ClientVerify::Required } else { base.spec.verify });
+    if tls.spec.verify == ClientVerify::None {
+        tls.spec.client_ca = None;
+    } else if !own_ca {
+        tls.spec.client_ca.clone_from(&base.spec.client_ca);
+    }
+    if !tls.names("certificate") {
+        tls.spec.certificates.clone_from(&base.spec.certificates);
+        tls.places.certificates.clone_from(&base.places.certificates);
+        tls.places.private_keys.clone_from(&base.places.private_keys);
+    }
+    inherit_common(&mut tls, base, report);
+    // After its own, so that these are found first.
+    tls.places.keys.extend(base.places.keys.iter().copied());
+    tls.terminates().then_some(tls)
+}
+
+/// Fills in what `tls` does not say of what both sides have in common.
+fn inherit_common(tls: &mut Tls<ServerTlsSpec>, base: &Tls<ServerTlsSpec>, report: &mut Report) {
+    let (own, from) = (&mut tls.spec.common, &base.spec.common);
+    own.min_version = own.min_version.or(from.min_version);
+    own.max_version = own.max_version.or(from.max_version);
+    own.ciphers = own.ciphers.take().or_else(|| from.ciphers.clone());
+    own.ciphersuites = own.ciphersuites.take().or_else(|| from.ciphersuites.clone());
+    own.groups = own.groups.take().or_else(|| from.groups.clone());
+    if own.alpn.is_empty() {
+        own.alpn.clone_from(&from.alpn);
+    }
+    if let (Some(min), Some(max)) = (own.min_version, own.max_version) {
+        if min > max {
+            // One of the two was inherited, since what a table says itself has been compared.
+            let message = "`min_version` is above `max_version`, of which one is inherited";
+            report.error(tls.places.table, message).note(base.places.table, "it is inherited from here");
+        }
+    }
+}
+
+/// TLS towards clients as one table says it.
+struct ServerRead {
+    tls: Tls<ServerTlsSpec>,
+    /// As written, or implied by a CA; none where neither is there.
+    verify: Option<ClientVerify>,
+}
+
+fn read_server<'t>(
+    node: Node<'t>,
+    table: &'static Table,
+    directory: &Path,
+    report: &mut Report,
+) -> Option<(Fields<'t>, ServerRead)> {
     if node.as_bool().is_some() {
         let finding = node.mismatch("a table on accept", report);
         finding.help("a server needs a certificate: tls = { certificate = \"web.pem\" }");
         return None;
     }
-    let fields = node.fields(&raw::ACCEPT_TLS, report)?;
-    let mut places = places_of(fields, &raw::ACCEPT_TLS);
+    let fields = node.fields(table, report)?;
+    let mut places = places_of(fields, table);
     let certificates = check_certificates(fields, directory, &mut places, report);
-    if fields.lacks("certificate") {
-        let finding = report.missing(fields.place, "`accept.tls` has no `certificate`");
-        finding.help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
-    }
     let common = check_common(fields, report);
     let verify_node = fields.get("verify");
-    let verify = verify_node.and_then(|node| node.choice(&VERIFY, report));
+    let written = verify_node.and_then(|node| node.choice(&VERIFY, report));
     let ca_node = fields.get("client_ca");
     let client_ca = ca_node.and_then(|node| node.path(directory, report));
-    if let (Some(ca), Some(node), Some(ClientVerify::None)) = (ca_node, verify_node, verify) {
+    if let (Some(ca), Some(node), Some(ClientVerify::None)) = (ca_node, verify_node, written) {
         report
             .error(node.place, "`verify` is \"none\", yet there is a `client_ca`")
             .note(ca.place, "the CA is set here")
             .help("leave out one of the two; `client_ca` alone means verify = \"required\"");
     }
-    if let (true, Some(node)) = (fields.lacks("client_ca"), verify_node) {
-        let finding = report.missing(node.place, "`verify` without a `client_ca` to verify against");
-        finding.help("add client_ca = \"clients.pem\", or leave out `verify`");
-    }
-    let implied = if client_ca.is_some() { ClientVerify::Required } else { ClientVerify::None };
-    let spec = ServerTlsSpec { certificates, common, client_ca, verify: verify.unwrap_or(implied) };
-    (!spec.certificates.is_empty()).then_some(Tls { spec, places })
+    let verify = written.or_else(|| client_ca.is_some().then_some(ClientVerify::Required));
+    let spec = ServerTlsSpec { certificates, common, client_ca, verify: ClientVerify::None };
+    Some((fields, ServerRead { tls: Tls { spec, places }, verify }))
 }
 
 /// Reads `connect.tls`; `called` is how a warning calls the service.
@@ -82,8 +165,8 @@ pub(super) fn check_connect(
         node.mismatch("true, false or a table", report);
         return None;
     }
-    let fields = node.fields(&raw::CONNECT_TLS, report)?;
-    let mut places = places_of(fields, &raw::CONNECT_TLS);
+    let fields = node.fields(&tables::CONNECT_TLS, report)?;
+    let mut places = places_of(fields, &tables::CONNECT_TLS);
     let certificates = check_certificates(fields, directory, &mut places, report);
     if let (Some(node), true) = (fields.get("certificate"), certificates.len() > 1) {
         report.error(node.place, "`connect.tls` takes one `certificate` only");
@@ -108,7 +191,9 @@ pub(super) fn check_server_names(tls: &Tls<ClientTlsSpec>, servers: &[Endpoint],
     if !tls.spec.verify || tls.spec.server_name.is_some() {
         return;
     }
-    for server in servers.iter().filter(|server| server.target.host().is_none()) {
+    let nameless =
+        |server: &&Endpoint| server.target.host().is_none() && !matches!(server.target, Target::Requested(_));
+    for server in servers.iter().filter(nameless) {
         report
             .missing(server.text.place, "a unix socket has no name that TLS could verify")
             .note(tls.places.table, "TLS is set here")
@@ -116,7 +201,7 @@ pub(super) fn check_server_names(tls: &Tls<ClientTlsSpec>, servers: &[Endpoint],
     }
 }
 
-fn places_of(fields: Fields<'_>, spec: &raw::Table) -> TlsPlaces {
+fn places_of(fields: Fields<'_>, spec: &Table) -> TlsPlaces {
     let places = spec.keys.iter().filter_map(|key| fields.get(key).map(|node| (*key, node.place)));
     TlsPlaces {
         table: fields.place,
@@ -218,7 +303,8 @@ fn check_common(fields: Fields<'_>, report: &mut Report) -> CommonTlsSpec {
     }
 }
 
-fn check_alpn(fields: Fields<'_>, report: &mut Report) -> Vec<String> {
+/// Reads `alpn`: what is offered, answered, or asked for.
+pub(super) fn check_alpn(fields: Fields<'_>, report: &mut Report) -> Vec<String> {
     let Some(node) = fields.get("alpn") else { return Vec::new() };
     if node.items().is_none() {
         node.mismatch("a list of strings", report).help("write alpn = [\"h2\", \"http/1.1\"]");

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Durations and sizes as text: "500ms", "5m", "256KiB". Pure functions, each the inverse of its neighbour.
+//! Durations, sizes and rates as text: "500ms", "5m", "256KiB", "100/10s". Pure functions, each the inverse of its
+//! neighbour.
 //!
 //! Not here: which values a key may have; the caller knows the bounds.
 
 use super::report::Complaint;
+use crate::policy::track::Rate;
 use std::time::Duration;
 
 /// Units of time, the largest first; the value is in milliseconds.
@@ -62,6 +64,60 @@ pub(super) fn parse_size(text: &str) -> Result<u64, Complaint> {
 /// Writes a size in the largest unit that divides it.
 pub(super) fn format_size(bytes: u64) -> String {
     format_in(bytes, &SIZE_UNITS, "0B")
+}
+
+/// What is counted by a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// "100/10s"
+    Events,
+    /// "100MiB/1m"
+    Bytes,
+}
+
+impl Counted {
+    /// What a rate of it looks like.
+    pub(super) fn example(self) -> &'static str {
+        match self {
+            Self::Events => "100/10s",
+            Self::Bytes => "100MiB/1m",
+        }
+    }
+}
+
+/// Reads "100/10s" or "100MiB/1m": so much per so long.
+pub(super) fn parse_rate(text: &str, counted: Counted) -> Result<Rate, Complaint> {
+    let Some((most, per)) = text.split_once('/') else {
+        let complaint = Complaint::new(format!("{text:?} is not a rate"));
+        return Err(complaint.help(format!("write how many in how long, as in {:?}", counted.example())));
+    };
+    let most = match counted {
+        Counted::Bytes => parse_size(most)?,
+        Counted::Events => {
+            let digits = !most.is_empty() && most.bytes().all(|byte| byte.is_ascii_digit());
+            let bad = || Complaint::new(format!("{most:?} in {text:?} is not a number"));
+            digits.then(|| most.parse().ok()).flatten().ok_or_else(bad)?
+        }
+    };
+    let per = match split(per) {
+        ("", unit) if TIME_UNITS.iter().any(|(known, _)| *known == unit) => {
+            let complaint = Complaint::new(format!("{text:?} does not say how many {unit:?}"));
+            return Err(
+                complaint.help(format!("did you mean \"{}/1{unit}\"?", text.split('/').next().unwrap_or("")))
+            );
+        }
+        _ => parse_duration(per)?,
+    };
+    Ok(Rate { most, per })
+}
+
+/// Writes a rate.
+pub(super) fn format_rate(rate: Rate, counted: Counted) -> String {
+    let most = match counted {
+        Counted::Events => rate.most.to_string(),
+        Counted::Bytes => format_size(rate.most),
+    };
+    format!("{most}/{}", format_duration(rate.per))
 }
 
 /// The digits at the beginning, and the rest.
@@ -131,5 +187,38 @@ mod tests {
             assert_eq!(parse_size(text).unwrap_err().message, format!("{text:?} is not a size"));
         }
         assert_eq!(parse_size("64KB").unwrap_err().help.as_deref(), Some("did you mean \"64KiB\"?"));
+    }
+
+    #[test]
+    fn rates_are_read_and_written() {
+        for (text, counted, most, seconds) in [
+            ("100/10s", Counted::Events, 100, 10),
+            ("1/1d", Counted::Events, 1, 86_400),
+            ("100MiB/1m", Counted::Bytes, 100 << 20, 60),
+        ] {
+            let rate = parse_rate(text, counted).unwrap();
+            assert_eq!(rate, Rate { most, per: Duration::from_secs(seconds) }, "{text}");
+            assert_eq!(format_rate(rate, counted), text);
+        }
+        for (text, message) in [
+            ("", "\"\" is not a rate"),
+            ("100", "\"100\" is not a rate"),
+            ("/10s", "\"\" in \"/10s\" is not a number"),
+            ("+1/10s", "\"+1\" in \"+1/10s\" is not a number"),
+            ("1.5/10s", "\"1.5\" in \"1.5/10s\" is not a number"),
+            (
+                "99999999999999999999/1s",
+                "\"99999999999999999999\" in \"99999999999999999999/1s\" is not a number",
+            ),
+            ("100/10", "the duration \"10\" has no unit"),
+            ("100/s", "\"100/s\" does not say how many \"s\""),
+            ("100/", "\"\" is not a duration"),
+            ("1/1s/1s", "\"1s/1s\" is not a duration"),
+        ] {
+            assert_eq!(parse_rate(text, Counted::Events).unwrap_err().message, message, "{text}");
+        }
+        assert!(parse_rate("10MB/1m", Counted::Bytes).unwrap_err().message.contains("1000 or 1024"));
+        let help = parse_rate("100/s", Counted::Events).unwrap_err().help;
+        assert_eq!(help.as_deref(), Some("did you mean \"100/1s\"?"));
     }
 }

@@ -5,7 +5,7 @@
 //! something stands still here too, and one that waits for what is already there spins and is found out.
 
 use super::connection::Connection;
-use super::context::Ctx;
+use super::context::{Common, Ctx};
 use super::guard::Limit;
 use super::pair::Pair;
 use super::plan::Plan;
@@ -88,7 +88,7 @@ impl Stage {
     #[expect(clippy::disallowed_methods, reason = "the clock starts somewhere; the test turns it from there")]
     fn begin(layers: (bool, bool), steps: &[Step], full: bool) -> Self {
         let (log, _memory) = Log::to_memory(Level::Info);
-        let ctx = Ctx::new(0, Arc::default(), log, Instant::now());
+        let ctx = Ctx::new(0, Common::alone(log), Instant::now());
         let ((tell_client, client), (tell_server, server)) = (channel(), channel());
         let mut pair = Pair::new(unix_pair().0, Address::Unnamed, 64 * 1024, ctx.now);
         let script = |tls, told| Stream::Script(Script { tls, told: Some(told), ..Script::default() });
@@ -98,7 +98,7 @@ impl Stage {
         let plan = Plan {
             service: service(Arc::clone(&stats)),
             front: steps.into(),
-            backs: Box::new([Box::default()]),
+            backs: Box::new([Arc::new([])]),
             relay: &Duplex,
         };
         let guard = Arc::new(Limit::new(1, EventFd::new().unwrap())).enter().unwrap();

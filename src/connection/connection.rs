@@ -6,17 +6,18 @@
 //! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
 //! `ending.rs` sees to the ends that take time.
 
-use super::context::Ctx;
+use super::context::{Answer, Ctx};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
 use super::pair::Pair;
 use super::plan::Plan;
+use super::refusal;
 use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
-use crate::event::{Fault, Handler, Interest, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress};
+use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
+use crate::handshake::{Cursor, Progress, rules};
 use crate::policy::service::Timeouts;
 use crate::stats::Counter;
 use crate::stream::Sink;
@@ -24,6 +25,9 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Connections that one worker holds in a tarpit; those beyond it are rejected, so that who floods us fills no more.
+const TARPITTED: usize = 1024;
 
 /// One client and its server.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ enum Phase {
     Relay,
     /// The client is heard out, or the last bytes are on their way before a reset.
     Ending(Box<Ending>),
+    /// A rule holds it: nothing is read, and only time or the client ends it.
+    Tarpit(Reason),
 }
 
 /// Leg 0 is the client, leg 1 the server.
@@ -87,6 +93,7 @@ impl Connection {
                 _ => "delivering the last bytes",
             },
             Phase::Ending(ending) => ending.activity(),
+            Phase::Tarpit(_) => "held by a rule",
         }
     }
 
@@ -123,12 +130,14 @@ impl Connection {
                     self.ready.client.read = self.pair.client.stream.as_tls().is_none();
                 }
                 Ok(Progress::Wait(wait)) => return self.keep(wait.patience),
+                Ok(Progress::Ask(patience)) => return self.keep(Some(patience)),
                 Err(reason) => return self.fail(reason, ctx),
             }
         }
         match self.phase {
             Phase::Relay => self.relay(ctx),
             Phase::Handshake(_) | Phase::Ending(_) => self.end(ctx, Ending::advance),
+            Phase::Tarpit(_) => Verdict::Hold,
         }
     }
 
@@ -151,7 +160,10 @@ impl Connection {
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
             match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
+                Progress::Done if !cursor.in_back => {
+                    pair.facts.picked = true;
+                    *cursor = Cursor::at_back();
+                }
                 progress => return Ok(progress),
             }
         }
@@ -173,6 +185,9 @@ impl Connection {
     fn relay(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let ready = mem::take(&mut self.ready);
         let turn = self.plan.relay.pump(&mut self.pair, ready, ctx);
+        if let Err(reason) = rules::charge(&mut self.pair, &self.plan.service, turn.bytes(), ctx) {
+            return self.fail(reason, ctx);
+        }
         ending::note_broken_sources(&mut self.pair);
         ending::discard_unwanted(&mut self.pair, ready, ctx);
         let pair = &mut self.pair;
@@ -249,9 +264,47 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
-            | Reason::Rule(_, Refusal::Reject)
+            | Reason::BadRequest(_)
             | Reason::Replied => self.hear_out(reason, ctx),
+            Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other => Verdict::Close(other),
+        }
+    }
+
+    /// A rule refused it.
+    fn refuse(&mut self, how: Refusal, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+        match how {
+            // Past the handshake there is nothing to say any more: it is cut.
+            Refusal::Reject if matches!(self.phase, Phase::Handshake(_)) => {
+                refusal::tell(&mut self.pair, &self.plan.service, &reason, ctx);
+                self.hear_out(reason, ctx)
+            }
+            Refusal::Tarpit if ctx.tarpitted < TARPITTED => {
+                ctx.tarpitted += 1;
+                self.phase = Phase::Tarpit(reason);
+                Verdict::Keep(self.timeouts().tarpit)
+            }
+            Refusal::Reject | Refusal::Tarpit => Verdict::Close(reason),
+            Refusal::Drop => {
+                if let Some(socket) = self.pair.client.stream.socket() {
+                    socket.vanish_on_close();
+                }
+                Verdict::Close(reason)
+            }
+        }
+    }
+
+    /// The end of a tarpit.
+    fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+        match mem::replace(&mut self.phase, Phase::Relay) {
+            Phase::Tarpit(reason) => {
+                ctx.tarpitted -= 1;
+                Verdict::Close(reason)
+            }
+            other => {
+                self.phase = other;
+                Verdict::Hold
+            }
         }
     }
 
@@ -302,6 +355,7 @@ fn wants_input(pair: &Pair, side: Side) -> bool {
 
 impl Handler for Box<Connection> {
     type Ctx = Ctx;
+    type Answer = Answer;
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
@@ -321,6 +375,8 @@ impl Handler for Box<Connection> {
                 end.interest(wants_input(&self.pair, side), output)
             }
             Phase::Ending(ending) => ending.interest(&self.pair, side),
+            // That the client goes is to be told: it makes room.
+            Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
         }
     }
 
@@ -338,6 +394,9 @@ impl Handler for Box<Connection> {
             Side::Client => self.ready.client = ready,
             Side::Server => self.ready.server = ready,
         }
+        if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
+            return self.let_go(ctx);
+        }
         if ready.failed && !matches!(self.phase, Phase::Handshake(_)) {
             self.note_failure(side);
         }
@@ -346,6 +405,15 @@ impl Handler for Box<Connection> {
                 end.flush();
             }
         }
+        self.advance(ctx)
+    }
+
+    fn placed(&mut self, key: Key) {
+        self.pair.key = Some(key);
+    }
+
+    fn message(&mut self, answer: Answer, ctx: &mut Ctx) -> Verdict<Reason> {
+        self.pair.answer = Some(answer);
         self.advance(ctx)
     }
 
@@ -365,10 +433,13 @@ impl Handler for Box<Connection> {
                 _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
             },
             Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
+            Phase::Tarpit(_) => self.let_go(ctx),
         }
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {
+        // Closed from outside, or by a panic.
+        let _reason_is_given = self.let_go(ctx);
         if !matches!(reason, Reason::Done | Reason::Replied) && !self.heard_out {
             self.pair.reset();
         }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a worker lends to every callback: the time, its buffers, its counters, its log.
+//! What a worker lends to every callback: the time, its buffers, its counters, its log, and a way to ask the task
+//! threads.
 
 use crate::channel::Buffers;
+use crate::event::Key;
+use crate::live::View;
 use crate::log::Log;
 use crate::stream::tls::Ticket;
+use crate::sys::address::Address;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -23,6 +28,29 @@ pub struct TicketKey {
     pub name: Option<Box<str>>,
 }
 
+/// What a connection has done on a task thread, because it may block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks: the answer goes to that worker, and to nobody if the connection has gone.
+    pub worker: usize,
+    pub key: Key,
+    /// The addresses of this host, with that port.
+    pub host: Box<str>,
+    pub port: u16,
+}
+
+/// What it is told: addresses, at least one, or why there are none.
+pub type Answer = Result<Box<[SocketAddr]>, Box<str>>;
+
+/// The task threads, as a connection sees them.
+pub trait Ask: std::fmt::Debug + Send + Sync {
+    /// Queues a question; false when too many wait already.
+    fn ask(&self, question: Question) -> bool;
+}
+
+/// The addresses we listen on, with the names of the services.
+pub type OwnAddresses = Vec<(Address, Box<str>)>;
+
 /// The worker's context. Time is read once per turn by the worker; nobody below asks the clock.
 #[derive(Debug)]
 pub struct Ctx {
@@ -31,16 +59,45 @@ pub struct Ctx {
     pub worker: usize,
     pub buffers: Buffers,
     pub log: Log,
+    pub asks: Arc<dyn Ask>,
+    pub own: View<OwnAddresses>,
+    /// Connections that a tarpit holds.
+    pub tarpitted: usize,
     tickets: HashMap<TicketKey, Ticket>,
     /// The number of the next connection, over all workers and for the life of the process.
     ids: Arc<AtomicU64>,
 }
 
+/// What the contexts of all workers have in common.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub ids: Arc<AtomicU64>,
+    pub log: Log,
+    pub asks: Arc<dyn Ask>,
+    pub own: View<OwnAddresses>,
+}
+
+#[cfg(test)]
+impl Common {
+    /// Of a worker alone in the world, with nobody to ask.
+    pub(crate) fn alone(log: Log) -> Self {
+        #[derive(Debug)]
+        struct Nobody;
+        impl Ask for Nobody {
+            fn ask(&self, _: Question) -> bool {
+                false
+            }
+        }
+        Self { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
+    }
+}
+
 impl Ctx {
-    /// The context of worker `worker`; all share `ids`.
-    pub fn new(worker: usize, ids: Arc<AtomicU64>, log: Log, now: Instant) -> Self {
+    /// The context of worker `worker`, with what all workers share.
+    pub fn new(worker: usize, common: Common, now: Instant) -> Self {
+        let Common { ids, log, asks, own } = common;
         let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, tickets, ids }
+        Self { now, worker, buffers, log, asks, own, tarpitted: 0, tickets, ids }
     }
 
     /// A number no other connection of this process has.

@@ -5,7 +5,7 @@ use super::context::Ctx;
 use super::pair::Pair;
 use crate::error::{Reason, Side};
 use crate::handshake::connect_tls::ticket_key;
-use crate::log::Level;
+use crate::log::{Level, Line};
 use crate::policy::service::Service;
 use crate::stats::Counter;
 use crate::stream::tls::TlsStream;
@@ -24,6 +24,9 @@ pub(super) struct Subject<'c> {
 /// Tells of a connection that ended for `reason`.
 pub(super) fn say(mut subject: Subject<'_>, reason: &Reason, ctx: &mut Ctx) {
     count(&subject, reason, ctx);
+    if matches!(reason.failure(), Some("handshake-failed")) {
+        subject.pair.facts.judged.handshake_failed(ctx.now);
+    }
     tell_end(&mut subject, reason, ctx);
     keep_session(&mut subject, ctx);
 }
@@ -36,7 +39,7 @@ pub(super) fn describe(id: u64, pair: &Pair, service: &Service, doing: &'static 
         .field("id", id)
         .field("worker", ctx.worker)
         .field("service", &service.name)
-        .field("client", &facts.client)
+        .field("client", pair.source())
         .field("doing", doing)
         .field("age", Millis(ctx.now.saturating_duration_since(facts.accepted)))
         .field("in", up.read())
@@ -66,7 +69,7 @@ pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
         .failure(level, event, service)
         .field("id", subject.id)
         .field("service", service)
-        .field("client", &subject.pair.facts.client)
+        .field("client", subject.pair.source())
         .field("while", subject.doing)
         .field("reason", reason.word());
     if let Some(detail) = reason.detail() {
@@ -76,23 +79,60 @@ pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
 }
 
 fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {
-    let line = ctx.log.line(Level::Info, "connection-closed");
+    // A monitor asks every few seconds, for ever.
+    let level = if matches!(reason, Reason::Replied) { Level::Debug } else { Level::Info };
+    let line = ctx.log.line(level, "connection-closed");
     if !line.is_wanted() {
         return;
     }
-    let service = subject.service;
-    let mut line = line
-        .field("id", subject.id)
-        .field("service", &service.name)
-        .field("client", &subject.pair.facts.client);
-    let server = subject.pair.chosen(service);
-    if let (Some(server), Some(_)) = (server, subject.pair.facts.connect_time) {
+    let mut line = who(line.field("id", subject.id).field("service", &subject.service.name), subject);
+    line = with_tls(line, subject.pair);
+    let Pair { facts, up, down, .. } = &*subject.pair;
+    if let Some(shaken) = facts.shaken {
+        line = line.field("t_handshake", Millis(shaken.saturating_duration_since(facts.accepted)));
+    }
+    if let Some(time) = facts.connect_time {
+        line = line.field("t_connect", Millis(time));
+    }
+    line = line
+        .field("t_total", Millis(ctx.now.saturating_duration_since(facts.accepted)))
+        .field("in", up.read())
+        .field("out", down.written())
+        .field("reason", reason.word());
+    line = match reason {
+        Reason::Rule(rule, _) => line.field("rule", rule),
+        // It was picked, and there it ended.
+        Reason::RouteRejects(route) => line.field("route", route),
+        _ => line,
+    };
+    line.send();
+}
+
+/// Who was connected with whom, and what the client asked for.
+fn who<'l>(line: Line<'l>, subject: &Subject<'_>) -> Line<'l> {
+    let Subject { pair, service, .. } = subject;
+    let facts = &pair.facts;
+    let mut line = line.field("client", pair.source());
+    if facts.header.is_some() {
+        line = line.field("via", &facts.client);
+    }
+    // A service with one route needs not tell which it was; and without one the first was never picked.
+    if service.routes.len() > 1 && facts.picked {
+        line = line.field("route", &service.routes[facts.route].name);
+    }
+    if let (Some(server), Some(_)) = (pair.chosen(service), facts.connect_time) {
         line = line.field("server", &server.address);
     }
-    if let Some(name) = &subject.pair.facts.server_name {
-        line = line.field("sni", name);
+    match &facts.server_name {
+        Some(name) => line.field("sni", name),
+        None => line,
     }
-    if let Some(tls) = subject.pair.client.stream.as_tls() {
+}
+
+/// TLS on either side: of the client's as we agreed on it, or as the tunnel before us did.
+fn with_tls<'l>(mut line: Line<'l>, pair: &mut Pair) -> Line<'l> {
+    let told = pair.facts.tls.as_deref();
+    if let Some(tls) = pair.client.stream.as_tls() {
         if let Some(alpn) = tls.alpn() {
             line = line.bytes("alpn", alpn);
         }
@@ -101,22 +141,19 @@ fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {
             line = line.field("tls", tls.version()).field("cipher", cipher);
             line = line.field("resumed", yes(tls.resumed()));
         }
+    } else if let Some(tls) = told {
+        if let Some(alpn) = &tls.alpn {
+            line = line.bytes("alpn", alpn);
+        }
+        line = line.field("tls", &tls.version).field("cipher", &tls.cipher);
     }
-    if let Some(tls) = subject.pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
+    if let Some(name) = told.and_then(|tls| tls.certificate.as_ref()?.common_name.as_deref()) {
+        line = line.bytes("client_cn", name.as_bytes());
+    }
+    if let Some(tls) = pair.server.as_mut().and_then(|end| end.stream.as_tls()) {
         line = line.field("server_tls", tls.version()).field("server_resumed", yes(tls.resumed()));
     }
-    let Pair { facts, up, down, .. } = &*subject.pair;
-    if let Some(shaken) = facts.shaken {
-        line = line.field("t_handshake", Millis(shaken.saturating_duration_since(facts.accepted)));
-    }
-    if let Some(time) = facts.connect_time {
-        line = line.field("t_connect", Millis(time));
-    }
-    line.field("t_total", Millis(ctx.now.saturating_duration_since(facts.accepted)))
-        .field("in", up.read())
-        .field("out", down.written())
-        .field("reason", reason.word())
-        .send();
+    line
 }
 
 /// Keeps the session with the server for the next connection to it.

@@ -16,6 +16,7 @@ pub mod guard;
 mod last_words;
 pub mod pair;
 pub mod plan;
+mod refusal;
 pub mod relay;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two endpoints of a connection, the channels between them, and what the handshake learnt.
 
+use super::context::Answer;
 use crate::channel::Channel;
 use crate::error::Side;
+use crate::event::Key;
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -12,6 +14,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Client, server, and a channel each way.
@@ -27,11 +30,19 @@ pub struct Pair {
     pub facts: Facts,
     /// While a server is being searched.
     pub attempt: Option<Box<Attempt>>,
+    /// Under which key the connection is known in its loop, for whoever answers it.
+    pub key: Option<Key>,
+    /// What a task has answered, until the step that asked takes it.
+    pub answer: Option<Answer>,
+    /// Where the client names the server: the addresses that may be connected to.
+    pub targets: Option<Arc<[Server]>>,
 }
 
 /// What the handshake learnt.
 #[derive(Debug)]
 pub struct Facts {
+    /// The connection's number, which no other of this process has.
+    pub id: u64,
     /// Where the client comes from.
     pub client: Address,
     /// What a PROXY header said of it.
@@ -47,6 +58,8 @@ pub struct Facts {
     pub judged: RuleState,
     /// The route that was picked, by its place in the service.
     pub route: usize,
+    /// Whether one was picked.
+    pub picked: bool,
     pub accepted: Instant,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
@@ -54,6 +67,14 @@ pub struct Facts {
     pub server: u32,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
+}
+
+impl Facts {
+    /// The server that is tried or was reached: of `targets` where the client named it, else of the route.
+    pub fn chosen<'s>(&self, targets: Option<&'s [Server]>, service: &'s Service) -> Option<&'s Server> {
+        let configured = || service.routes.get(self.route).map(|route| &*route.upstream.servers);
+        targets.or_else(configured)?.get(self.server as usize)
+    }
 }
 
 /// TLS between the client and us, or between the client and the tunnel before us.
@@ -93,6 +114,7 @@ impl Pair {
             up: Channel::new(Side::Client, buffer),
             down: Channel::new(Side::Server, buffer),
             facts: Facts {
+                id: 0,
                 client,
                 header: None,
                 server_name: None,
@@ -100,12 +122,16 @@ impl Pair {
                 tls: None,
                 judged: RuleState::default(),
                 route: 0,
+                picked: false,
                 accepted: now,
                 shaken: None,
                 server: 0,
                 connect_time: None,
             },
             attempt: None,
+            key: None,
+            answer: None,
+            targets: None,
         }
     }
 
@@ -119,8 +145,8 @@ impl Pair {
     }
 
     /// The server that is tried or was reached.
-    pub fn chosen<'s>(&self, service: &'s Service) -> Option<&'s Server> {
-        service.routes.get(self.facts.route)?.upstream.servers.get(self.facts.server as usize)
+    pub fn chosen<'s>(&'s self, service: &'s Service) -> Option<&'s Server> {
+        self.facts.chosen(self.targets.as_deref(), service)
     }
 
     pub fn endpoint(&self, side: Side) -> Option<&Endpoint> {

@@ -5,46 +5,66 @@
 //! changed: a reload makes another, and live connections keep theirs.
 
 use super::relay::{Duplex, Relay};
-use crate::handshake::{Step, accept_tls, connect, connect_tls, peek_hello, pick_route};
-use crate::policy::service::{Route, Service};
+use crate::handshake::{
+    Step, accept_tls, check_peer, connect, connect_tls, peek_hello, peek_host, pick_route, recv_proxy, reply,
+    resolve, rules, send_proxy,
+};
+use crate::policy::rules::Stage;
+use crate::policy::service::{Others, Peek, Route, Service};
+use std::iter;
+use std::sync::Arc;
 
 /// A recipe for connections.
 #[derive(Debug)]
 pub struct Plan {
     pub service: Service,
     pub front: Box<[Step]>,
-    /// By route, as in the service.
-    pub backs: Box<[Box<[Step]>]>,
+    /// By route, as in the service. Many routes have the same steps and share the list.
+    pub backs: Box<[Arc<[Step]>]>,
     pub relay: &'static dyn Relay,
 }
 
 impl Plan {
     /// A plan that relays to the servers of its routes.
     pub fn relay(service: Service) -> Self {
-        let back = |route: &Route| {
-            let mut steps = Vec::new();
-            steps.extend(route.accept_tls.as_ref().map(|_| accept_tls::STEP));
-            steps.push(connect::STEP);
-            steps.extend(route.connect_tls.as_ref().map(|_| connect_tls::STEP));
-            steps.into_boxed_slice()
+        let towards_server = |service: &Service, route: &Route| {
+            iter::empty()
+                .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
+                .chain([connect::STEP])
+                .chain(route.send_proxy.map(|_| send_proxy::STEP))
+                .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
+                .chain(service.rules.wants(Stage::Relay).then_some(rules::RELAY))
+                .collect()
         };
-        Self::compose(service, back, &Duplex)
+        Self::compose(service, towards_server, &Duplex)
     }
 
     /// A plan whose relay answers by itself and connects nowhere.
     pub fn answer(service: Service, relay: &'static dyn Relay) -> Self {
-        let back = |route: &Route| route.accept_tls.iter().map(|_| accept_tls::STEP).collect();
-        Self::compose(service, back, relay)
+        Self::compose(service, |_, _| Vec::new(), relay)
     }
 
-    fn compose(service: Service, back: impl Fn(&Route) -> Box<[Step]>, relay: &'static dyn Relay) -> Self {
-        let mut front = Vec::new();
-        if service.routes.iter().any(|route| route.accept_tls.is_some()) {
-            front.push(peek_hello::STEP);
-        }
-        front.push(pick_route::STEP);
+    fn compose(
+        service: Service,
+        towards_server: impl Fn(&Service, &Route) -> Vec<Step>,
+        relay: &'static dyn Relay,
+    ) -> Self {
+        let mut known: Vec<Arc<[Step]>> = Vec::new();
+        let back = |route: &Route| {
+            let mut steps = towards_client(&service, route);
+            steps.extend(towards_server(&service, route));
+            steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
+            let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
+            match known.iter().find(|list| names(list) == names(&steps)) {
+                Some(list) => Arc::clone(list),
+                None => {
+                    known.push(steps.into());
+                    Arc::clone(&known[known.len() - 1])
+                }
+            }
+        };
         let backs = service.routes.iter().map(back).collect();
-        Self { service, front: front.into(), backs, relay }
+        Self { front: front(&service), backs, service, relay }
     }
 
     /// The steps of the front, or of a route's back.
@@ -54,6 +74,36 @@ impl Plan {
 
     /// Whether clients are known to speak first, so that the kernel may hold a connection back until they do.
     pub fn client_speaks_first(&self) -> bool {
-        self.front.len() > 1
+        let Service { monitor, proxy_protocol, peek, .. } = &self.service;
+        let sends_header = proxy_protocol.as_ref().is_some_and(|proxy| proxy.others == Others::Reject);
+        monitor.is_none() && (sends_header || *peek != Peek::None)
     }
+}
+
+/// The steps before a route is known. Monitors come before everything else, so that they need speak neither PROXY nor
+/// TLS; the rules are judged as soon as a fact is there.
+fn front(service: &Service) -> Box<[Step]> {
+    let judged = |stage, step| service.rules.wants(stage).then_some(step);
+    let proxy = service.proxy_protocol.as_ref();
+    let peek = match service.peek {
+        Peek::None => None,
+        Peek::Tls => Some(peek_hello::STEP),
+        Peek::Http => Some(peek_host::STEP),
+    };
+    iter::empty()
+        .chain(service.monitor.as_ref().map(|_| reply::STEP))
+        .chain(proxy.and_then(|_| judged(Stage::Peer, rules::PEER)))
+        .chain(proxy.map(|_| recv_proxy::STEP))
+        .chain(judged(Stage::Source, rules::SOURCE))
+        .chain(peek)
+        .chain(judged(Stage::Name, rules::NAME))
+        .chain([pick_route::STEP])
+        .collect()
+}
+
+/// What a route's back begins with.
+fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
+    let tls = route.accept_tls.as_ref().map(|_| [accept_tls::STEP, check_peer::STEP]);
+    let judged = service.rules.wants(Stage::Certificate).then_some(rules::CERTIFICATE);
+    tls.into_iter().flatten().chain(judged).collect()
 }

@@ -27,6 +27,13 @@ pub struct Turn {
     pub down: Moved,
 }
 
+impl Turn {
+    /// Bytes that were read from either end.
+    pub fn bytes(self) -> u64 {
+        (self.up.read + self.down.read) as u64
+    }
+}
+
 /// Both channels, each way its own.
 #[derive(Debug)]
 pub struct Duplex;

@@ -3,7 +3,7 @@
 //! are real; the steps are the test's.
 
 use super::connection::Connection;
-use super::context::Ctx;
+use super::context::{Common, Ctx};
 use super::guard::Limit;
 use super::pair::Pair;
 use super::plan::Plan;
@@ -56,7 +56,7 @@ impl World {
         let (log, memory) = Log::to_memory(Level::Info);
         Self {
             connections: Loop::new().unwrap(),
-            ctx: Ctx::new(0, Arc::default(), log, Instant::now()),
+            ctx: Ctx::new(0, Common::alone(log), Instant::now()),
             limit: Arc::new(Limit::new(10, EventFd::new().unwrap())),
             memory,
         }
@@ -93,7 +93,7 @@ impl World {
             table: RouteTable::default(),
             stats: Arc::new(ServiceStats::default()),
         };
-        let plan = Plan { service, front: steps.into(), backs: Box::new([Box::default()]), relay: &Duplex };
+        let plan = Plan { service, front: steps.into(), backs: Box::new([Arc::new([])]), relay: &Duplex };
         let guard = self.limit.enter().unwrap();
         let connection = Box::new(Connection::new(pair, Arc::new(plan), guard, &self.ctx));
         self.connections.insert(connection, self.ctx.now, &mut self.ctx);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The main thread: starts everything, accepts, and answers signals. It does nothing else to a connection.
 
+use super::inbox::{Inboxes, Names};
 use super::listener::{AcceptCtx, Listener};
 use super::queue::Queue;
 use super::reload::{self, Answers};
@@ -8,11 +9,14 @@ use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use super::worker::{self, Shared};
 use crate::config::{Bind, Config, Global, LoadContext};
+use crate::connection::context::Common;
 use crate::connection::guard::Limit;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
+use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
 use crate::policy::tls_server::ProcessSecret;
+use crate::policy::track::Tables;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
@@ -29,6 +33,9 @@ const ANSWERS: u8 = 2;
 
 /// Task threads. What they do is rare: loading a configuration.
 const TASK_THREADS: usize = 2;
+
+/// Threads for the names that clients ask for: apart, since a name server may hang for long.
+const NAME_THREADS: usize = 4;
 
 /// How long workers have to end once everything was closed.
 const LAST_TURN: Duration = Duration::from_secs(5);
@@ -75,7 +82,7 @@ impl Tunnel {
         let signals = Signals::block().map_err(system("cannot take signals"))?;
         let descriptors = process::raise_descriptor_limit();
         let context = Arc::new(load_context()?);
-        let tasks = Tasks::start(TASK_THREADS).map_err(system("cannot start the task threads"))?;
+        let tasks = Tasks::start("task", TASK_THREADS).map_err(system("cannot start the task threads"))?;
         let answers = Arc::new(Answers::new().map_err(system("cannot make an eventfd"))?);
         let config = reload::load_and_wait(&tasks, &options, &context)?;
         let (log, writer) =
@@ -258,6 +265,13 @@ impl Tunnel {
             .field("service", listener.service())
             .send();
         self.listeners.insert(listener, self.ctx.now, &mut self.ctx);
+        self.publish_addresses();
+    }
+
+    /// Tells the workers where we listen.
+    pub(super) fn publish_addresses(&self) {
+        let address = |listener: &Listener| (listener.address().clone(), listener.service().into());
+        self.ctx.own.set(self.listeners.handlers().map(address).collect());
     }
 
     fn dump(&self) {
@@ -350,6 +364,7 @@ fn load_context() -> Result<LoadContext, StartError> {
     Ok(LoadContext {
         workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
         registry: Registry::default(),
+        tables: Tables::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }
@@ -357,17 +372,30 @@ fn load_context() -> Result<LoadContext, StartError> {
 fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx, Arc<Shared>)> {
     let limit = Arc::new(Limit::new(config.global.max_connections, EventFd::new()?));
     let queue = Arc::new(Queue::new(config.global.workers)?);
+    let inboxes = Arc::new(Inboxes::new(config.global.workers));
+    let names = Names {
+        tasks: Tasks::start("name", NAME_THREADS)?,
+        inboxes: Arc::clone(&inboxes),
+        queue: Arc::clone(&queue),
+    };
+    let own = Arc::default();
+    let common = Common {
+        ids: Arc::new(AtomicU64::new(1)),
+        log: log.clone(),
+        asks: Arc::new(names),
+        own: View::new(Arc::clone(&own)),
+    };
     let shared = Shared {
         queue: Arc::clone(&queue),
         limit: Arc::clone(&limit),
+        inboxes,
+        common,
         drain: EventFd::new()?,
         stop: EventFd::new()?,
         dump: AtomicBool::new(false),
         running: AtomicUsize::new(0),
-        ids: Arc::new(AtomicU64::new(1)),
-        log: log.clone(),
     };
-    Ok((Loop::new()?, AcceptCtx { now: clock(), queue, limit, log }, Arc::new(shared)))
+    Ok((Loop::new()?, AcceptCtx { now: clock(), queue, limit, log, own }, Arc::new(shared)))
 }
 
 /// Binds everything, or tells everything that could not be bound.

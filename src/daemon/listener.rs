@@ -5,13 +5,16 @@
 //! the system had no descriptor to give, when a short time is over. There is no spin and one line per pause.
 
 use super::queue::{Accepted, Queue};
+use crate::connection::context::OwnAddresses;
 use crate::connection::guard::Limit;
 use crate::connection::plan::Plan;
 use crate::error::Reason;
 use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
+use crate::live::Live;
 use crate::log::{Level, Log};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError, Listening};
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub struct AcceptCtx {
     pub queue: Arc<Queue>,
     pub limit: Arc<Limit>,
     pub log: Log,
+    /// Where we listen, for workers to know.
+    pub own: Arc<Live<OwnAddresses>>,
 }
 
 /// Why a listener does not accept.
@@ -169,6 +174,8 @@ impl Listener {
 
 impl Handler for Listener {
     type Ctx = AcceptCtx;
+    /// It asks nobody.
+    type Answer = Infallible;
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
@@ -192,6 +199,10 @@ impl Handler for Listener {
             return self.wait();
         }
         Verdict::Hold
+    }
+
+    fn message(&mut self, answer: Infallible, _: &mut AcceptCtx) -> Verdict<Reason> {
+        match answer {}
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut AcceptCtx) -> Verdict<Reason> {

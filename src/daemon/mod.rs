@@ -3,6 +3,7 @@
 
 #[expect(clippy::module_inception, reason = "the file is named after the program it is")]
 pub mod daemon;
+pub mod inbox;
 pub mod listener;
 pub mod queue;
 pub mod reload;

@@ -166,6 +166,7 @@ impl Tunnel {
                 }
             }
         }
+        self.publish_addresses();
         (kept, dropped)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// Tasks that may wait.
-const CAPACITY: usize = 64;
+const CAPACITY: usize = 256;
 
 /// Work for a task thread.
 pub type Task = Box<dyn FnOnce() + Send>;
@@ -29,16 +29,16 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Starts `count` threads.
+    /// Starts `count` threads, called after `name`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(count: usize) -> io::Result<Self> {
+    pub fn start(name: &str, count: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared { queue: ArrayQueue::new(CAPACITY), closed: AtomicBool::new(false) });
         let threads = (0..count)
             .map(|number| {
                 let shared = Arc::clone(&shared);
-                thread::Builder::new().name(format!("task-{number}")).spawn(move || serve(&shared))
+                thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(&shared))
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { shared, threads })
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_task_is_done_and_a_panic_kills_nobody() {
-        let tasks = Tasks::start(2).unwrap();
+        let tasks = Tasks::start("test", 2).unwrap();
         let (sender, receiver) = mpsc::channel();
         assert!(tasks.submit(Box::new(|| panic!("a task that fails"))).is_ok());
         for number in 0..50 {

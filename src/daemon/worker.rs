@@ -6,9 +6,10 @@
 //! *bell* is the contrast: its own, and read, so one push wakes one worker; that one takes at most a batch and has another
 //! woken if there is more.
 
+use super::inbox::Inboxes;
 use super::queue::{Accepted, Queue};
 use crate::connection::connection::Connection;
-use crate::connection::context::Ctx;
+use crate::connection::context::{Common, Ctx};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
 use crate::error::Reason;
@@ -18,7 +19,7 @@ use crate::log::{Level, Log};
 use crate::sys::eventfd::EventFd;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,9 +47,10 @@ pub struct Shared {
     pub dump: AtomicBool,
     /// Workers that have not ended.
     pub running: AtomicUsize,
-    /// Numbers for connections.
-    pub ids: Arc<AtomicU64>,
-    pub log: Log,
+    /// What tasks answer to the workers' connections.
+    pub inboxes: Arc<Inboxes>,
+    /// What every worker's context begins with.
+    pub common: Common,
 }
 
 /// Starts worker `number`, and waits until it is ready to serve or could not be made.
@@ -101,7 +103,7 @@ impl Worker {
         connections.watch(shared.queue.bell(number), BELL)?;
         connections.watch(&shared.drain, DRAIN)?;
         connections.watch(&shared.stop, STOP)?;
-        let ctx = Ctx::new(number, Arc::clone(&shared.ids), shared.log.clone(), clock());
+        let ctx = Ctx::new(number, shared.common.clone(), clock());
         Ok(Self { connections, ctx, shared: Arc::clone(shared), draining: false, stopped: false })
     }
 
@@ -145,6 +147,7 @@ impl Worker {
         let woken = self.connections.run(self.ctx.now, &mut self.ctx);
         if woken.by(BELL) {
             self.shared.queue.bell(self.ctx.worker).drain();
+            self.take_answers();
         }
         if woken.by(DRAIN) {
             self.draining = true;
@@ -155,6 +158,13 @@ impl Worker {
             self.stop();
         }
         Ok(())
+    }
+
+    /// Hands out what tasks have answered. The bell is drained first, so none that comes now is overlooked.
+    fn take_answers(&mut self) {
+        while let Some((key, answer)) = self.shared.inboxes.pop(self.ctx.worker) {
+            self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
+        }
     }
 
     /// Takes from the queue, and starts what it took at once: the first bytes are often there already.

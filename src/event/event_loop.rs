@@ -148,6 +148,7 @@ impl<H: Handler> Loop<H> {
         if let Some(slot) = self.handlers.get_mut(key) {
             slot.node = NodeRef::new(key);
             self.all.push(&slot.node, None);
+            slot.handler.placed(key);
         }
         self.call(key, Leg(0), now, ctx, |handler, ctx| handler.ready(Leg(0), Ready::default(), ctx));
         key
@@ -156,6 +157,11 @@ impl<H: Handler> Loop<H> {
     /// Runs a handler although nothing happened to it, because something around it changed.
     pub fn poke(&mut self, key: Key, now: Instant, ctx: &mut H::Ctx) {
         self.call(key, Leg(0), now, ctx, |handler, ctx| handler.ready(Leg(0), Ready::default(), ctx));
+    }
+
+    /// Hands a handler what a task answered it; one that has gone is not found.
+    pub fn deliver(&mut self, key: Key, answer: H::Answer, now: Instant, ctx: &mut H::Ctx) {
+        self.call(key, Leg(0), now, ctx, |handler, ctx| handler.message(answer, ctx));
     }
 
     /// Closes a handler from outside.

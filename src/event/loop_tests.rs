@@ -56,12 +56,14 @@ struct Fake {
     /// All deadlines are this leg's.
     timed: Option<Leg>,
     panics_at_last: bool,
+    /// As it was told when it was placed.
+    key: Option<Key>,
 }
 
 impl Fake {
     fn new(name: &'static str, socket: Socket, interest: Interest) -> Self {
         let (legs, moves) = (vec![(Some(socket), 0, interest)], VecDeque::new());
-        Self { name, legs, moves, late: |_| Verdict::Hold, timed: None, panics_at_last: false }
+        Self { name, legs, moves, late: |_| Verdict::Hold, timed: None, panics_at_last: false, key: None }
     }
 
     fn doing(mut self, moves: &[Move]) -> Self {
@@ -72,6 +74,7 @@ impl Fake {
 
 impl Handler for Fake {
     type Ctx = Vec<String>;
+    type Answer = &'static str;
     type Reason = Why;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
@@ -99,6 +102,15 @@ impl Handler for Fake {
             Some(play) => play(self),
             None => Verdict::Hold,
         }
+    }
+
+    fn placed(&mut self, key: Key) {
+        self.key = Some(key);
+    }
+
+    fn message(&mut self, answer: &'static str, told: &mut Vec<String>) -> Verdict<Why> {
+        told.push(format!("{}:{answer}", self.name));
+        Verdict::Hold
     }
 
     fn expired(&mut self, leg: Leg, told: &mut Vec<String>) -> Verdict<Why> {
@@ -392,4 +404,16 @@ fn the_owners_own_descriptors_are_told_by_their_tags() {
     world.lp.wait(Some(Duration::ZERO)).unwrap();
     assert!(!world.lp.run(world.now, &mut world.told).by(31), "watched no more, though readable still");
     assert_eq!(world.told, [""; 0], "no handler hears of it");
+}
+
+#[test]
+fn an_answer_finds_who_asked_and_nobody_else() {
+    let mut world = World::new();
+    let (socket, _peer) = pair();
+    let key = world.insert(Fake::new("a", socket, Interest::default()));
+    assert_eq!(world.lp.get(key).unwrap().key, Some(key));
+    world.lp.deliver(key, "known", world.now, &mut world.told);
+    world.lp.close(key, Why::Told, &mut world.told);
+    world.lp.deliver(key, "too late", world.now, &mut world.told);
+    assert_eq!(world.told, ["a:known", "a:Told"]);
 }

@@ -76,8 +76,13 @@ pub enum Fault {
 pub trait Handler {
     /// What is lent to every callback.
     type Ctx;
+    /// What a task may answer it.
+    type Answer;
     /// Why a handler ends.
     type Reason: From<Fault>;
+
+    /// Called once, before anything else: the key under which it is known, for whoever answers it.
+    fn placed(&mut self, _key: Key) {}
 
     /// The socket of that leg, if it has one now.
     fn watched(&self, leg: Leg) -> Option<Watched<'_>>;
@@ -96,6 +101,9 @@ pub trait Handler {
     /// Called once when it is inserted (leg 0, nothing ready), then whenever a leg is ready, asked for `Again`, or is
     /// poked by another handler.
     fn ready(&mut self, leg: Leg, ready: Ready, ctx: &mut Self::Ctx) -> Verdict<Self::Reason>;
+
+    /// A task has done what it was asked for.
+    fn message(&mut self, answer: Self::Answer, ctx: &mut Self::Ctx) -> Verdict<Self::Reason>;
 
     /// The silence on that leg lasted as long as tolerated.
     fn expired(&mut self, leg: Leg, ctx: &mut Self::Ctx) -> Verdict<Self::Reason>;

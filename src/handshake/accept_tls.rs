@@ -12,10 +12,11 @@ use crate::wire::client_hello;
 pub const STEP: Step = Step { name: "the TLS handshake with the client", run, expired: client_too_slow };
 
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
-    let Some(policy) = &service.routes[pair.facts.route].accept_tls else { return Ok(Progress::Done) };
+    let route = &service.routes[pair.facts.route];
+    let Some(policy) = &route.accept_tls else { return Ok(Progress::Done) };
     if pair.client.stream.as_tls().is_none() {
         let session = policy
-            .session(pair.facts.server_name.as_deref(), ctx.worker)
+            .session(pair.facts.server_name.as_deref(), &route.name, ctx.worker)
             .map_err(|error| Reason::Handshake(Side::Client, error.to_string().into()))?;
         pair.client.stream.start_tls(session).map_err(failed)?;
     }

@@ -16,7 +16,8 @@ pub const STEP: Step = Step { name: "connecting to the server", run, expired };
 
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
-    while let Some(server) = pair.chosen(service) {
+    let targets = pair.targets.clone();
+    while let Some(server) = pair.facts.chosen(targets.as_deref(), service) {
         let begins = tried.since.is_none();
         match attempt(pair, &mut tried, server, ctx) {
             Ok(Connecting::Connected) => {
@@ -64,7 +65,8 @@ fn next(pair: &mut Pair, tried: &mut Attempt, failure: String) {
 fn expired(pair: &mut Pair, service: &Service) -> Option<Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
     let name = pair.chosen(service).map_or("", |server| &server.name);
-    next(pair, &mut tried, format!("{name}: no answer in time"));
+    let failure = format!("{name}: no answer in time");
+    next(pair, &mut tried, failure);
     pair.attempt = Some(tried);
     if pair.chosen(service).is_some() { None } else { Some(Reason::ConnectTimeout) }
 }

@@ -6,10 +6,19 @@
 //! name in the lists of `connection/plan.rs` that want it.
 
 pub mod accept_tls;
+pub mod alert;
+pub mod check_peer;
 pub mod connect;
 pub mod connect_tls;
+mod early;
 pub mod peek_hello;
+pub mod peek_host;
 pub mod pick_route;
+pub mod recv_proxy;
+pub mod reply;
+pub mod resolve;
+pub mod rules;
+pub mod send_proxy;
 
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
@@ -32,6 +41,8 @@ pub struct Step {
 pub enum Progress {
     Done,
     Wait(For),
+    /// Waits for the answer of a task, so long.
+    Ask(Duration),
 }
 
 /// What a step waits for.
@@ -81,6 +92,10 @@ impl Cursor {
                 Progress::Wait(wait) => {
                     self.waits = Some((wait.side, wait.read));
                     return Ok(Progress::Wait(wait));
+                }
+                Progress::Ask(patience) => {
+                    self.waits = None;
+                    return Ok(Progress::Ask(patience));
                 }
             }
         }

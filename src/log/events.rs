@@ -38,6 +38,8 @@ pub const EVENTS: &[Event] = &[
     event("config-warning", Level::Warning, "the configuration allows something unsafe or useless"),
     event("connection-closed", Level::Info, "a connection ended"),
     event("handshake-failed", Level::Warning, "a client's TLS handshake failed"),
+    event("proxy-header-failed", Level::Warning, "a PROXY header is missing, wrong or not expected"),
+    event("no-route", Level::Warning, "no route takes what a client asked for"),
     event("connect-failed", Level::Warning, "a server could not be reached"),
     event("tls-server-failed", Level::Warning, "the TLS handshake with a server failed"),
     event("system-failed", Level::Warning, "the system refused what a connection needs"),

@@ -2,6 +2,7 @@
 //! What a service does instead of relaying. To add one: a file here and a line in [`MODES`].
 
 pub mod demo;
+pub mod health;
 pub mod relay;
 
 use crate::connection::plan::Plan;
@@ -19,4 +20,4 @@ pub struct Mode {
 }
 
 /// Every mode; the first is the default.
-pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE];
+pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE, &health::MODE];

@@ -149,7 +149,7 @@ fn run(server: Ssl, client: Ssl) -> Outcome {
 
 /// As a client that asks for `name` on worker 0 of the server.
 fn meet(server: &ServerTls, client: &ClientTls, name: &str) -> Outcome {
-    run(server.session(Some(name), 0).unwrap(), client.session(0, Some(name)).unwrap())
+    run(server.session(Some(name), "default", 0).unwrap(), client.session(0, Some(name)).unwrap())
 }
 
 /// Offers the session of `before` to worker `worker` of `server`.
@@ -157,7 +157,7 @@ fn again(server: &ServerTls, worker: usize, client: &ClientTls, name: &str, befo
     let mut ssl = client.session(0, Some(name)).unwrap();
     let session = before.session.as_ref().expect("a session to offer");
     assert!(session.offer(&mut ssl).unwrap());
-    run(server.session(Some(name), worker).unwrap(), ssl)
+    run(server.session(Some(name), "default", worker).unwrap(), ssl)
 }
 
 fn only(version: TlsVersion) -> CommonTlsSpec {
@@ -190,7 +190,7 @@ fn names_choose_the_certificate_and_the_first_is_the_default() {
     ] {
         assert_eq!(meet(&server, &anyone, name).shown.as_deref(), Some(shown), "{name}");
     }
-    let nameless = run(server.session(None, 1).unwrap(), anyone.session(0, None).unwrap());
+    let nameless = run(server.session(None, "default", 1).unwrap(), anyone.session(0, None).unwrap());
     assert_eq!(nameless.shown.as_deref(), Some("a.test"));
     assert!(server.knows("x.w.test") && !server.knows("unknown.test"));
     assert_eq!(server.certificates()[1].names.len(), 2);
@@ -465,8 +465,9 @@ fn without_verification_anything_goes_and_without_a_name_nothing_does() {
     let server = server(&world.server_spec());
     let blind = client(&ClientTlsSpec::default());
     assert!(meet(&server, &blind, "other.test").good);
-    let nameless =
-        |client: &ClientTls| run(server.session(None, 0).unwrap(), client.session(0, None).unwrap()).good;
+    let nameless = |client: &ClientTls| {
+        run(server.session(None, "default", 0).unwrap(), client.session(0, None).unwrap()).good
+    };
     assert!(nameless(&blind));
     assert!(!nameless(&world.client()), "a verifying client needs a name");
 }
@@ -505,7 +506,7 @@ fn old_versions_are_refused() {
     old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
     let mut ssl = Ssl::new(&old.build()).unwrap();
     ssl.set_connect_state();
-    let got = run(server.session(None, 0).unwrap(), ssl);
+    let got = run(server.session(None, "default", 0).unwrap(), ssl);
     assert!(!got.good && got.complaint.to_lowercase().contains("protocol"), "{got:?}");
 }
 

@@ -11,8 +11,9 @@ pub mod reply;
 pub mod route_table;
 pub mod rules;
 pub mod service;
+pub mod target;
 #[cfg(test)]
-mod testpki;
+pub(crate) mod testpki;
 pub mod tls_client;
 mod tls_common;
 pub mod tls_peer;

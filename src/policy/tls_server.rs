@@ -13,10 +13,11 @@ use super::names::{Candidate, NameTable};
 use super::tls_common::{check, context, reason, store};
 use super::tls_spec::{ClientVerify, Problem, ServerTlsSpec};
 use super::tls_tickets::{Material, install, system_age};
-use crate::sys::openssl::{TicketAge, add_chain_certificate};
+use crate::sys::openssl::{TicketAge, add_chain_certificate, set_session_scope};
 use openssl::error::ErrorStack;
 use openssl::ssl::{AlpnError, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
 use openssl::x509::X509;
+use std::path::Path;
 
 pub use super::tls_tickets::ProcessSecret;
 
@@ -28,11 +29,15 @@ pub struct ServerTls {
     /// and locks are never contended; keys and certificates are shared.
     contexts: Box<[Box<[SslContext]>]>,
     certificates: Box<[CertificateFacts]>,
+    /// By group of `names`, the certificates of that group by their places.
+    groups: Box<[Box<[usize]>]>,
+    verifies: bool,
 }
 
 /// What is told about a loaded certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
+    pub file: Box<Path>,
     /// What it answers for, normalised; may be empty.
     pub names: Box<[Box<str>]>,
     /// "RSA", "ECDSA", …
@@ -92,21 +97,45 @@ impl ServerTls {
             .map(|_| groups.iter().map(build).collect::<Result<Box<[_]>, Problem>>())
             .collect::<Result<Box<[_]>, Problem>>()
             .map_err(|problem| vec![problem])?;
-        Ok(Self { names, contexts, certificates: certificates.iter().map(facts).collect() })
+        let files = spec.certificates.iter().map(|files| &*files.certificate);
+        Ok(Self {
+            names,
+            contexts,
+            certificates: certificates.iter().zip(files).map(|(one, file)| facts(one, file)).collect(),
+            groups: groups.into_iter().map(Into::into).collect(),
+            verifies: spec.verify != ClientVerify::None,
+        })
     }
 
-    /// A new session for a client that asked for `server_name` (as wire/client_hello.rs normalises it), made from
-    /// `worker`'s context for that name; ready to accept. No name, or one no certificate has, gets the first
-    /// certificate.
+    /// A new session for a client that asked for `server_name` (as wire/client_hello.rs normalises it) and takes `route`,
+    /// made from `worker`'s context for that name; ready to accept. No name, or one no certificate has, gets the first
+    /// certificate. What is resumed was agreed on for this very name and route, whatever else shares the policy.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn session(&self, server_name: Option<&str>, worker: usize) -> Result<Ssl, ErrorStack> {
+    pub fn session(&self, server_name: Option<&str>, route: &str, worker: usize) -> Result<Ssl, ErrorStack> {
         let group = server_name.and_then(|name| self.names.find(name)).unwrap_or(0);
         let own = &self.contexts[worker % self.contexts.len()];
         let mut ssl = Ssl::new(&own[group])?;
+        // The policy itself is in the keys that seal tickets.
+        let mut scope = Material::new();
+        scope.add(route.as_bytes());
+        scope.add(server_name.unwrap_or_default().as_bytes());
+        set_session_scope(&mut ssl, &scope.finish())?;
         ssl.set_accept_state();
         Ok(ssl)
+    }
+
+    /// Whether clients are asked for a certificate.
+    pub fn verifies(&self) -> bool {
+        self.verifies
+    }
+
+    /// The certificates that a client may be shown that asks for `server_name`: of those the library picks one by the
+    /// client's signature algorithms.
+    pub fn certificates_for(&self, server_name: Option<&str>) -> impl Iterator<Item = &CertificateFacts> {
+        let group = server_name.and_then(|name| self.names.find(name)).unwrap_or(0);
+        self.groups.get(group).into_iter().flatten().filter_map(|place| self.certificates.get(*place))
     }
 
     /// Whether a certificate has this normalised name; else clients that ask for it get the first certificate.
@@ -220,8 +249,9 @@ fn find_protocol<'a>(mut offered: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
-fn facts(identity: &Identity) -> CertificateFacts {
+fn facts(identity: &Identity, file: &Path) -> CertificateFacts {
     CertificateFacts {
+        file: file.into(),
         names: identity.names.clone(),
         key: identity.kind_name(),
         expires: identity.leaf.not_after().to_string().into(),

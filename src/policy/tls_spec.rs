@@ -15,7 +15,7 @@ pub struct ServerTlsSpec {
 }
 
 /// TLS towards servers: what `connect.tls` says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientTlsSpec {
     /// Our own certificate, shown to servers that ask for one.
     pub certificate: Option<CertificateFiles>,
@@ -29,7 +29,7 @@ pub struct ClientTlsSpec {
 }
 
 /// What both sides have in common. Strings are in OpenSSL's form.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CommonTlsSpec {
     pub min_version: Option<TlsVersion>,
     pub max_version: Option<TlsVersion>,
@@ -44,13 +44,13 @@ pub struct CommonTlsSpec {
 }
 
 /// A PEM file with a certificate and its chain, and a PEM file with its key (may be the same file).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {
     Tls12,
     Tls13,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a route's connections go: servers, tried in order.
 
-use super::networks::Networks;
+use super::target::Requested;
 use crate::sys::address::Address;
 
 /// The servers of one route, in the order in which they are tried.
@@ -10,14 +10,6 @@ pub struct Upstream {
     pub servers: Box<[Server]>,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
-}
-
-/// A target that the client names.
-#[derive(Clone, Debug)]
-pub struct Requested {
-    pub port: u16,
-    /// Networks that may be connected to although they are not global unicast.
-    pub allow: Networks,
 }
 
 /// One address of a configured server.

@@ -102,6 +102,7 @@ impl Stream {
     /// Sends what was taken before and refused by the kernel then; `bytes` counts what left.
     pub fn flush(&mut self) -> Put {
         match self {
+            Self::Raw(raw) => raw.flush(),
             Self::Tls(tls) => tls.flush(),
             #[cfg(test)]
             Self::Script(script) => script.flush(),
@@ -112,6 +113,7 @@ impl Stream {
     /// Bytes that were taken but have not left yet.
     pub fn residue(&self) -> usize {
         match self {
+            Self::Raw(raw) => raw.prologue().len(),
             Self::Tls(tls) => tls.residue(),
             #[cfg(test)]
             Self::Script(script) => script.residue(),
@@ -124,6 +126,14 @@ impl Stream {
         match self {
             Self::Raw(raw) => !raw.early().is_empty(),
             Self::Tls(tls) => tls.holds_input(),
+            _ => false,
+        }
+    }
+
+    /// Whether its residue is a prologue, which the next write takes along.
+    pub fn holds_prologue(&self) -> bool {
+        match self {
+            Self::Raw(raw) => !raw.prologue().is_empty(),
             _ => false,
         }
     }
@@ -211,6 +221,10 @@ impl Stream {
         }
     }
 
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// The TLS stream, if it is one.
     pub fn as_tls(&mut self) -> Option<&mut TlsStream> {
         match self {
@@ -219,15 +233,17 @@ impl Stream {
         }
     }
 
-    /// Moves a bare socket, with its early bytes, into a TLS session made by policy.
+    /// Moves a bare socket, with its early bytes and its prologue, into a TLS session made by policy.
     ///
     /// # Errors
     /// The TLS library's, when it cannot make the session; the stream is gone then.
     pub fn start_tls(&mut self, session: tls::Session) -> Result<(), Break> {
         match mem::replace(self, Self::Moving) {
             Self::Raw(raw) => {
-                let (socket, early) = raw.into_parts();
-                *self = Self::Tls(Box::new(TlsStream::new(session, socket, early)?));
+                let (socket, early, prologue) = raw.into_parts();
+                let mut tls = TlsStream::new(session, socket, early)?;
+                tls.begin_with(prologue);
+                *self = Self::Tls(Box::new(tls));
                 Ok(())
             }
             other => {

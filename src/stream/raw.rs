@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A bare socket, with the bytes that were read ahead of whoever will want them.
+//! A bare socket, with the bytes that were read ahead of whoever will want them, and those that go ahead of whatever will
+//! be written.
 
 use super::{Got, Put, Sink, Source};
 use crate::error::Break;
 use crate::sys::socket::Socket;
 use std::io;
 
-/// A socket and its early bytes.
+/// A socket, its early bytes and its prologue.
 #[derive(Debug)]
 pub struct RawStream {
     socket: Socket,
     /// Read from the socket by a step, not consumed yet: the next reader finds them first.
     early: Vec<u8>,
+    /// To be sent before anything else (a PROXY header). It waits for company, so as to share a segment with what
+    /// comes first, until somebody flushes.
+    prologue: Vec<u8>,
 }
 
 impl RawStream {
     pub fn new(socket: Socket) -> Self {
-        Self { socket, early: Vec::new() }
+        Self { socket, early: Vec::new(), prologue: Vec::new() }
     }
 
     pub fn socket(&self) -> &Socket {
@@ -34,25 +38,67 @@ impl RawStream {
         got
     }
 
+    /// Takes the first `bytes` of the early bytes as read.
+    pub fn consume(&mut self, bytes: usize) {
+        self.early.drain(..bytes.min(self.early.len()));
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
+    }
+
     pub fn read(&mut self, into: &mut [u8]) -> Got {
         if self.early.is_empty() {
             return receive(&self.socket, into);
         }
         let bytes = self.early.len().min(into.len());
         into[..bytes].copy_from_slice(&self.early[..bytes]);
-        self.early.drain(..bytes);
-        if self.early.is_empty() {
-            self.early = Vec::new();
-        }
+        self.consume(bytes);
         Got { bytes, then: Source::More }
     }
 
-    pub fn write(&mut self, bytes: &[u8]) -> Put {
-        transmit(&self.socket, bytes)
+    /// What shall be sent before anything else. Nothing may have been written before.
+    pub fn begin_with(&mut self, prologue: Vec<u8>) {
+        self.prologue = prologue;
     }
 
-    pub fn into_parts(self) -> (Socket, Vec<u8>) {
-        (self.socket, self.early)
+    /// What of the prologue has not left.
+    pub fn prologue(&self) -> &[u8] {
+        &self.prologue
+    }
+
+    /// Writes; what is left of the prologue goes ahead, in the same call.
+    pub fn write(&mut self, bytes: &[u8]) -> Put {
+        if self.prologue.is_empty() {
+            return transmit(&self.socket, bytes);
+        }
+        let ahead = self.prologue.len();
+        match self.socket.send_both(&self.prologue, bytes) {
+            Ok(sent) => {
+                self.prologue_left(sent.min(ahead));
+                let then = if sent < ahead + bytes.len() { Sink::Full } else { Sink::Room };
+                Put { bytes: sent.saturating_sub(ahead), then }
+            }
+            Err(error) => Put { bytes: 0, then: sink_after(error) },
+        }
+    }
+
+    /// Sends the prologue alone; `bytes` counts what left of it.
+    pub fn flush(&mut self) -> Put {
+        let put = transmit(&self.socket, &self.prologue);
+        self.prologue_left(put.bytes);
+        put
+    }
+
+    fn prologue_left(&mut self, bytes: usize) {
+        self.prologue.drain(..bytes);
+        if self.prologue.is_empty() {
+            self.prologue = Vec::new();
+        }
+    }
+
+    /// The socket, the early bytes, the prologue.
+    pub fn into_parts(self) -> (Socket, Vec<u8>, Vec<u8>) {
+        (self.socket, self.early, self.prologue)
     }
 }
 

@@ -10,7 +10,6 @@
 
 mod wire;
 
-use super::raw::transmit;
 use super::{Got, Put, Sink, Source};
 use crate::error::Break;
 use crate::sys::openssl::KeptSession;
@@ -66,6 +65,13 @@ impl TlsStream {
         let inner = SslStream::new(session, Wire::new(socket, early))
             .map_err(|error| Break::Tls(plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: None, barren: 0 })
+    }
+
+    /// What shall be sent, bare, before the first record. Nothing may have been written before.
+    pub(super) fn begin_with(&mut self, prologue: Vec<u8>) {
+        let wire = self.inner.get_mut();
+        wire.joins = !prologue.is_empty();
+        wire.unsent = prologue;
     }
 
     /// Takes the handshake as far as it goes; an alert for the peer leaves with it.
@@ -169,16 +175,7 @@ impl TlsStream {
 
     /// Sends residue.
     pub fn flush(&mut self) -> Put {
-        let wire = self.inner.get_mut();
-        if wire.unsent.is_empty() {
-            return Put { bytes: 0, then: Sink::Room };
-        }
-        let put = transmit(&wire.socket, &wire.unsent);
-        wire.unsent.drain(..put.bytes);
-        if wire.unsent.is_empty() {
-            wire.unsent = Vec::new();
-        }
-        put
+        self.inner.get_mut().send_unsent()
     }
 
     /// Ciphertext the kernel has not taken.
@@ -226,6 +223,17 @@ impl TlsStream {
     /// The server name the library saw in the hello (RFC 6066 section 3).
     pub fn server_name(&self) -> Option<&[u8]> {
         self.inner.ssl().servername_raw(NameType::HOST_NAME)
+    }
+
+    /// The certificate that the peer showed, in this handshake or in that of the session it resumed.
+    pub fn peer_certificate_der(&self) -> Option<Vec<u8>> {
+        self.inner.ssl().peer_certificate().and_then(|certificate| certificate.to_der().ok())
+    }
+
+    /// What verification of the peer's certificate came to: 0, also without a certificate, or the TLS library's code, whole
+    /// (openssl-verification-options(1), "Diagnostics").
+    pub fn verify_result(&self) -> u32 {
+        u32::try_from(self.inner.ssl().verify_result().as_raw()).unwrap_or(u32::MAX)
     }
 
     /// The session in its present form, with the newest ticket, if it can be resumed. For the end of a connection: it

@@ -32,6 +32,15 @@ impl Address {
         }
     }
 
+    /// What stands in `sun_path` (unix(7)), the opposite of [`Self::from_unix_name`]; empty for an IP address.
+    pub fn unix_name(&self) -> Vec<u8> {
+        match self {
+            Self::Unix(path) => path.as_os_str().as_bytes().to_vec(),
+            Self::Abstract(name) => [&[0], &name[..]].concat(),
+            Self::Inet(_) | Self::Unnamed => Vec::new(),
+        }
+    }
+
     /// The IP address, an IPv4 one for a mapped one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -49,5 +58,18 @@ impl fmt::Display for Address {
             Self::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
             Self::Unnamed => f.write_str("unix:"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unix_names_are_what_they_were() {
+        for name in [&b""[..], b"/run/s", b"\0abstract\0name"] {
+            assert_eq!(Address::from_unix_name(name).unix_name(), name);
+        }
+        assert_eq!(Address::from_unix_name(b"/run/s\0\0"), Address::Unix("/run/s".into()));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The few calls of the TLS library that the safe crate lacks: session ticket keys, a certificate chain of its own
-//! for each certificate of a context, the age of tickets, and offering a session again.
+//! for each certificate of a context, the age of tickets, offering a session again, and which parts of a name belong together.
 //!
 //! Invariants: nothing here keeps a pointer beyond the life of the context it was given; callbacks never unwind into
 //! C; no policy is decided here, except that a ticket which cannot be read is as good as none.
@@ -8,9 +8,10 @@
 //! Not here: which keys, which chain, how long (policy/tls_tickets.rs, policy/tls_server.rs).
 #![expect(unsafe_code, reason = "foreign functions live in this folder")]
 
+use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
-use openssl::x509::X509Ref;
+use openssl::x509::{X509NameEntryRef, X509Ref};
 use openssl_sys as ffi;
 #[cfg(not(feature = "aws-lc"))]
 use std::ffi::c_void;
@@ -31,6 +32,17 @@ pub struct TicketAge {
     pub limit: u64,
     /// The time now, in seconds since 1970. A function, because the library lends no context to its callbacks.
     pub now: fn() -> u64,
+}
+
+/// Binds what `ssl`, a server's, agrees on to `scope`: a session of another scope is not resumed, which costs its client a
+/// full handshake and nothing else (SSL_set_session_id_context(3)).
+///
+/// # Errors
+/// Out of memory.
+pub fn set_session_scope(ssl: &mut SslRef, scope: &[u8; 32]) -> Result<(), ErrorStack> {
+    // SAFETY: `ssl` is live; the call copies 32 bytes, the most it takes, from a valid pointer.
+    let done = unsafe { SSL_set_session_id_context(ssl.as_ptr(), scope.as_ptr(), 32) };
+    if done == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// How many bytes of key material session tickets of `context` need: 80 with OpenSSL 3, 48 with AWS-LC.
@@ -94,6 +106,23 @@ pub fn add_chain_certificate(
         unsafe { ffi::SSL_CTX_ctrl(context.as_ptr(), ffi::SSL_CTRL_CHAIN_CERT, 1, raw.cast::<c_void>()) }
             == 1;
     if done { Ok(()) } else { Err(ErrorStack::get()) }
+}
+
+/// Which relative distinguished name an attribute of a distinguished name belongs to, counted from 0: several attributes may
+/// be one (X.501 section 9.3).
+pub fn relative_name(entry: &X509NameEntryRef) -> i32 {
+    // The address of a reference of the safe crate is the object's own, see `add_chain_certificate`.
+    let raw = ptr::from_ref(entry).cast::<ffi::X509_NAME_ENTRY>();
+    // SAFETY: the reference is to a live X509_NAME_ENTRY, which the call only reads.
+    unsafe { X509_NAME_ENTRY_set(raw) }
+}
+
+#[cfg(feature = "aws-lc")]
+use ffi::X509_NAME_ENTRY_set;
+#[cfg(not(feature = "aws-lc"))]
+// Signature as in openssl/x509.h of 1.1.0 and later.
+unsafe extern "C" {
+    fn X509_NAME_ENTRY_set(entry: *const ffi::X509_NAME_ENTRY) -> std::ffi::c_int;
 }
 
 /// A session a client may offer again, with the context it was agreed under.
@@ -189,10 +218,15 @@ fn ticket_slot() -> Result<openssl::ex_data::Index<openssl::ssl::Ssl, SslSession
 }
 
 #[cfg(feature = "aws-lc")]
-use ffi::SSL_SESSION_is_resumable;
+use ffi::{SSL_SESSION_is_resumable, SSL_set_session_id_context};
 #[cfg(not(feature = "aws-lc"))]
-// Signature as in openssl/ssl.h of 1.1.1 and later; see SSL_SESSION_is_resumable(3).
+// Signatures as in openssl/ssl.h of 1.1.1 and later; see SSL_set_session_id_context(3), SSL_SESSION_is_resumable(3).
 unsafe extern "C" {
+    fn SSL_set_session_id_context(
+        ssl: *mut ffi::SSL,
+        scope: *const u8,
+        length: std::ffi::c_uint,
+    ) -> std::ffi::c_int;
     fn SSL_SESSION_is_resumable(session: *const ffi::SSL_SESSION) -> std::ffi::c_int;
 }
 

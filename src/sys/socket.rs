@@ -10,9 +10,9 @@ use nix::sys::socket::{
     UnixAddr, sockopt,
 };
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -66,6 +66,17 @@ impl Socket {
         Ok(socket::send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
     }
 
+    /// Sends `first` and `then` as if they were one, so that they may share a segment.
+    pub fn send_both(&self, first: &[u8], then: &[u8]) -> io::Result<usize> {
+        let parts = [IoSlice::new(first), IoSlice::new(then)];
+        Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None)?)
+    }
+
+    /// The address at which the peer reached us.
+    pub fn local_address(&self) -> io::Result<Address> {
+        Ok(from_kernel(&socket::getsockname::<SockaddrStorage>(self.0.as_raw_fd())?))
+    }
+
     /// Makes the kernel hold back little of what is sent.
     #[cfg(test)]
     pub(crate) fn shrink_send_buffer(&self) {
@@ -82,6 +93,24 @@ impl Socket {
     pub fn reset_on_close(&self) {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let _only_fails_on_a_dead_socket = socket::setsockopt(&self.0, sockopt::Linger, &linger);
+    }
+
+    /// Makes the close that follows a silent one: the peer is told nothing, as far as the system lets us. With
+    /// CAP_NET_ADMIN the connection is forgotten (TCP_REPAIR, tcp(7)); without it the reset of the close is given no hop to
+    /// live, so that it reaches hosts on the same link only.
+    pub fn vanish_on_close(&self) {
+        let _without_the_right_to = self.set_int(libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
+        let _v4_only = self.set_int(libc::IPPROTO_IP, libc::IP_TTL, 1);
+        let _v6_only = self.set_int(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 1);
+        self.reset_on_close();
+    }
+
+    fn set_int(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        // SAFETY: the options take one int; pointer and length describe `value`.
+        let result = unsafe {
+            libc::setsockopt(self.0.as_raw_fd(), level, name, (&raw const value).cast(), length_of(&value))
+        };
+        Ok(Errno::result(result).map(drop)?)
     }
 
     /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); of a unix socket, bytes it has not read. 0 once
@@ -227,6 +256,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether `ip` is an address of this machine: only those can be bound.
+pub fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
 /// What a failed accept means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptError {
@@ -370,6 +404,25 @@ mod tests {
         assert_eq!(server.recv(&mut buffer).unwrap(), 5);
         client.shutdown_write().unwrap();
         assert_eq!(server.recv(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn two_parts_leave_as_one() {
+        let (client, server) = pair(&local(0));
+        assert_eq!(client.send_both(b"hel", b"lo").unwrap(), 5);
+        let mut buffer = [0; 8];
+        assert_eq!((server.recv(&mut buffer).unwrap(), &buffer[..5]), (5, &b"hello"[..]));
+    }
+
+    #[test]
+    fn the_local_address_is_where_the_peer_connected_to() {
+        let name = format!("tunnel-test-local-{}", std::process::id()).into_bytes();
+        for address in [local(0), Address::Abstract(name)] {
+            let listening = Listening::bind(&address, false).unwrap();
+            let (_client, _) = Socket::connect(&listening.address).unwrap();
+            let (server, _) = listening.accept().unwrap();
+            assert_eq!(server.local_address().unwrap(), listening.address);
+        }
     }
 
     #[test]

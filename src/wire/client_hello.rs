@@ -13,6 +13,7 @@
 //! groups).
 
 use super::Parsed;
+use super::reader::Reader;
 use std::net::IpAddr;
 
 /// The most bytes of records, headers included, that a hello may take: four times a whole record, far above any
@@ -219,17 +220,33 @@ fn server_name(data: &[u8]) -> Result<Box<str>, &'static str> {
     if !list.0.is_empty() {
         return Err("more than one server name (SNI)");
     }
+    host_name(name).map_err(|fault| match fault {
+        NameFault::TooLong => "a server name (SNI) longer than 255 bytes",
+        NameFault::Bytes => "a server name (SNI) with bytes that no host name has",
+        NameFault::Empty => "an empty server name (SNI)",
+    })
+}
+
+/// What is wrong with a name.
+pub(super) enum NameFault {
+    TooLong,
+    Bytes,
+    Empty,
+}
+
+/// Normalises a host name that a stranger sent, wherever it stood: see [`ClientHello::server_name`] for what comes out.
+pub(super) fn host_name(name: &[u8]) -> Result<Box<str>, NameFault> {
     if name.len() > 255 {
-        return Err("a server name (SNI) longer than 255 bytes");
+        return Err(NameFault::TooLong);
     }
     if !name.iter().all(u8::is_ascii_graphic) {
-        return Err("a server name (SNI) with bytes that no host name has");
+        return Err(NameFault::Bytes);
     }
     let name = name.strip_suffix(b".").unwrap_or(name);
     if name.is_empty() {
-        return Err("an empty server name (SNI)");
+        return Err(NameFault::Empty);
     }
-    std::str::from_utf8(name).map(|name| name.to_ascii_lowercase().into()).map_err(|_| MALFORMED)
+    std::str::from_utf8(name).map(|name| name.to_ascii_lowercase().into()).map_err(|_| NameFault::Bytes)
 }
 
 /// RFC 7301 section 3.1: at least one name, none empty.
@@ -270,37 +287,6 @@ fn what_else(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// A place in bytes; every step answers `None` when there are fewer than it needs.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    /// Bytes with a length of one byte before them.
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let length = self.u8()?;
-        self.take(length.into())
-    }
-
-    /// Bytes with a length of two bytes before them.
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let length = self.u16()?;
-        self.take(length.into())
-    }
-}
-
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// RFC 8446 section 5.1.
@@ -321,5 +307,7 @@ const HTTP_METHODS: [&[u8]; 9] = [
     b"PRI * HTTP/2.0",
 ];
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

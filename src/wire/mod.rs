@@ -4,6 +4,7 @@
 pub mod client_hello;
 pub mod http_host;
 pub mod proxy_header;
+mod reader;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]

@@ -32,11 +32,32 @@ pub(crate) struct Transfer {
     pub(crate) check: bool,
 }
 
+impl Transfer {
+    /// Bytes each connection moves.
+    fn share(&self) -> u64 {
+        self.bytes / self.connections as u64
+    }
+
+    /// What each connection asks of the backend.
+    fn request(&self) -> [u8; REQUEST] {
+        let kind = match (self.up, self.check) {
+            (false, _) => b'D',
+            (true, false) => b'U',
+            (true, true) => b'C',
+        };
+        let mut request = [kind; REQUEST];
+        request[1..].copy_from_slice(&self.share().to_le_bytes());
+        request
+    }
+}
+
 /// A transfer whose connections are open.
 pub(crate) struct Bulk<'a> {
     fleet: Fleet,
     transfer: Transfer,
     pattern: &'a Pattern,
+    /// What each connection says first.
+    first: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -59,7 +80,8 @@ impl<'a> Bulk<'a> {
     /// Opens the connections.
     pub(crate) fn open(target: &Target, transfer: Transfer, pattern: &'a Pattern) -> Fallible<Self> {
         let fleet = Fleet::open(target, transfer.connections, false)?;
-        Ok(Self { fleet, transfer, pattern, buffer: vec![0; READ] })
+        let first = target.first(&transfer.request());
+        Ok(Self { fleet, transfer, pattern, first, buffer: vec![0; READ] })
     }
 
     /// Moves the bytes; returns how long that took. An error if one is missing or, with `check`, wrong.
@@ -82,26 +104,13 @@ impl<'a> Bulk<'a> {
         Ok(start.elapsed())
     }
 
-    /// Bytes each connection moves.
-    fn share(&self) -> u64 {
-        self.transfer.bytes / self.transfer.connections as u64
-    }
-
     fn request(&mut self) -> Fallible<Vec<Lane>> {
-        let share = self.share();
-        let kind = match (self.transfer.up, self.transfer.check) {
-            (false, _) => b'D',
-            (true, false) => b'U',
-            (true, true) => b'C',
-        };
-        let mut request = [kind; REQUEST];
-        request[1..].copy_from_slice(&share.to_le_bytes());
         let mut lanes = Vec::new();
         for (index, link) in self.fleet.links.iter_mut().enumerate() {
-            link.write_short(&request)?;
+            link.write_short(&self.first)?;
             if self.transfer.up {
                 self.fleet.poll.want_room(link, index, true)?;
-                lanes.push(Lane::Sending(Sender::new(share)));
+                lanes.push(Lane::Sending(Sender::new(self.transfer.share())));
             } else {
                 let records = RecordCounter::default();
                 lanes.push(Lane::Receiving(Receiver { got: 0, records, raw: false }));
@@ -111,7 +120,7 @@ impl<'a> Bulk<'a> {
     }
 
     fn step(&mut self, lane: &mut Lane, index: usize) -> Fallible<()> {
-        let share = self.share();
+        let share = self.transfer.share();
         let link = &mut self.fleet.links[index];
         match lane {
             Lane::Sending(sender) => {

@@ -31,10 +31,11 @@ pub(crate) struct Connected {
 pub(crate) fn run(target: &Target, at_once: usize, length: Duration) -> Fallible<Connected> {
     let mut poll = Poll::new()?;
     let mut outcome = Connected::default();
+    let first = target.first(b"E");
     let start = Instant::now();
     let mut visits = Vec::with_capacity(at_once);
     for index in 0..at_once {
-        visits.push(Some(Visit::start(target, &poll, index)?));
+        visits.push(Some(Visit::start(target, &first, &poll, index)?));
     }
     let mut open = at_once;
     while open > 0 {
@@ -52,7 +53,7 @@ pub(crate) fn run(target: &Target, at_once: usize, length: Duration) -> Fallible
             visits[index] = None;
             outcome.elapsed = start.elapsed();
             if outcome.elapsed < length && outcome.failed < FAILURES_MAX {
-                visits[index] = Some(Visit::start(target, &poll, index)?);
+                visits[index] = Some(Visit::start(target, &first, &poll, index)?);
             } else {
                 open -= 1;
             }
@@ -64,7 +65,8 @@ pub(crate) fn run(target: &Target, at_once: usize, length: Duration) -> Fallible
 /// Makes one connection and returns the session it could be resumed with, in DER form.
 pub(crate) fn fetch_session(target: &Target) -> Fallible<Vec<u8>> {
     let mut poll = Poll::new()?;
-    let mut visit = Visit::start(target, &poll, 0)?;
+    let first = target.first(b"E");
+    let mut visit = Visit::start(target, &first, &poll, 0)?;
     while !visit.step()? {
         poll.wait()?;
     }
@@ -74,15 +76,17 @@ pub(crate) fn fetch_session(target: &Target) -> Fallible<Vec<u8>> {
 }
 
 /// One connection on its way.
-struct Visit {
+struct Visit<'a> {
     link: Link,
-    /// Whether the byte is out.
+    /// What it says: the byte, perhaps behind an opening.
+    first: &'a [u8],
+    /// Whether that is out.
     asked: bool,
 }
 
-impl Visit {
-    fn start(target: &Target, poll: &Poll, index: usize) -> Fallible<Self> {
-        let mut visit = Self { link: target.dial()?, asked: false };
+impl<'a> Visit<'a> {
+    fn start(target: &Target, first: &'a [u8], poll: &Poll, index: usize) -> Fallible<Self> {
+        let mut visit = Self { link: target.dial()?, first, asked: false };
         poll.watch(&visit.link, index)?;
         // Begins the handshake, or asks at once on a plain link. It must not look for the answer, which nobody
         // would hear of: the event it raises is what brings `step`.
@@ -93,7 +97,7 @@ impl Visit {
     /// Goes on until the byte is out; `true` if it is.
     fn ask(&mut self) -> io::Result<bool> {
         if !self.asked && self.link.handshake()? {
-            self.link.write_short(b"E")?;
+            self.link.write_short(self.first)?;
             self.asked = true;
         }
         Ok(self.asked)

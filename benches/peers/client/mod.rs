@@ -15,10 +15,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use super::Fallible;
 use super::link::{Got, Link};
 use super::tls::ClientTls;
+use sources::Sources;
 
 pub(super) mod bulk;
 pub(super) mod connect;
 pub(super) mod ping;
+pub(super) mod sources;
 
 /// The longest silence before a load gives up, in milliseconds.
 const STALL_MS: u16 = 20_000;
@@ -36,15 +38,27 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// TLS, or plain TCP.
     pub(super) tls: Option<ClientTls>,
+    /// What goes in front of a connection's first request, in the same write; mostly nothing.
+    pub(super) opening: Vec<u8>,
+    /// Where connections come from; `None` is 127.0.0.1.
+    pub(super) sources: Option<Sources>,
 }
 
 impl Target {
     /// Connects the socket; a TLS handshake is still to be done.
     fn dial(&self) -> io::Result<Link> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let socket = TcpStream::connect_timeout(&address, DIAL_TIMEOUT)?;
+        let socket = match &self.sources {
+            None => TcpStream::connect_timeout(&address, DIAL_TIMEOUT)?,
+            Some(sources) => sources.dial(self.port)?,
+        };
         let ssl = self.tls.as_ref().map(ClientTls::connection).transpose()?;
         Link::new(socket, ssl)
+    }
+
+    /// The first bytes of a connection whose request is `request`.
+    fn first(&self, request: &[u8]) -> Vec<u8> {
+        [&self.opening, request].concat()
     }
 }
 
@@ -100,6 +114,7 @@ impl Fleet {
     pub(super) fn open(target: &Target, count: usize, echo: bool) -> Fallible<Self> {
         let mut fleet = Self { poll: Poll::new()?, links: Vec::with_capacity(count) };
         let mut shaken = vec![false; count];
+        let first = echo.then(|| target.first(b"E"));
         let mut ready = 0;
         while ready < count {
             while fleet.links.len() < count && fleet.links.len() - ready < OPENING {
@@ -107,32 +122,30 @@ impl Fleet {
                 let index = fleet.links.len();
                 fleet.poll.watch(&link, index)?;
                 fleet.links.push(link);
-                ready += usize::from(fleet.step(index, &mut shaken, echo)?);
+                ready += usize::from(fleet.step(index, &mut shaken, first.as_deref())?);
             }
             if ready == count {
                 break;
             }
             for index in fleet.poll.wait()? {
-                ready += usize::from(fleet.step(index, &mut shaken, echo)?);
+                ready += usize::from(fleet.step(index, &mut shaken, first.as_deref())?);
             }
         }
         Ok(fleet)
     }
 
-    /// Brings one connection on; `true` at the moment it becomes ready.
-    fn step(&mut self, index: usize, shaken: &mut [bool], echo: bool) -> Fallible<bool> {
+    /// Brings one connection on; `true` at the moment it becomes ready. `first` asks for an echo.
+    fn step(&mut self, index: usize, shaken: &mut [bool], first: Option<&[u8]>) -> Fallible<bool> {
         let link = &mut self.links[index];
         if !shaken[index] {
             if !link.handshake()? {
                 return Ok(false);
             }
             shaken[index] = true;
-            if !echo {
-                return Ok(true);
-            }
-            link.write_short(b"E")?;
+            let Some(first) = first else { return Ok(true) };
+            link.write_short(first)?;
         }
-        if !echo {
+        if first.is_none() {
             // Session tickets of a connection that is ready already; the load will read them.
             return Ok(false);
         }
@@ -150,21 +163,27 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::backend::Backend;
+    use super::super::hello;
     use super::super::pattern::Pattern;
     use super::super::tls::{self, Version};
     use super::bulk::{Bulk, Transfer};
     use super::ping::Ping;
     use super::*;
 
-    /// Runs `load` against a backend without anything between, in plain and in TLS.
+    /// Runs `load` against a backend without anything between, in plain (once behind a ClientHello) and in TLS.
     fn against_backend(load: impl Fn(&Target, &Pattern)) {
         let dir = tempfile::tempdir().unwrap();
         let pem = tls::write_certificate(dir.path()).unwrap();
         let pattern = Arc::new(Pattern::new());
-        for tls in [None, Some(ClientTls::new(Version::V13).unwrap())] {
+        let ways = [
+            (None, Vec::new()),
+            (None, hello::client_hello().unwrap()),
+            (Some(ClientTls::new(Version::V13).unwrap()), Vec::new()),
+        ];
+        for (tls, opening) in ways {
             let pem = tls.is_some().then_some(pem.as_path());
             let backend = Backend::start(Arc::clone(&pattern), pem).unwrap();
-            load(&Target { port: backend.port, tls }, &pattern);
+            load(&Target { port: backend.port, tls, opening, sources: None }, &pattern);
         }
     }
 
@@ -208,7 +227,7 @@ mod tests {
             assert_eq!((outcome.failed, outcome.resumed), (0, 0));
             let Some(tls) = target.tls.clone() else { return };
             let session = connect::fetch_session(target).unwrap();
-            let target = Target { tls: Some(tls.offering(session)), ..*target };
+            let target = Target { tls: Some(tls.offering(session)), ..target.clone() };
             let outcome = connect::run(&target, 4, length).unwrap();
             assert_eq!((outcome.failed, outcome.resumed), (0, outcome.done));
         });
@@ -219,6 +238,7 @@ mod tests {
         // Nobody listens on a port that was free a moment ago.
         let port =
             std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        assert!(connect::run(&Target { port, tls: None }, 2, Duration::from_millis(1)).is_err());
+        let target = Target { port, tls: None, opening: Vec::new(), sources: None };
+        assert!(connect::run(&target, 2, Duration::from_millis(1)).is_err());
     }
 }

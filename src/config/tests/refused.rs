@@ -109,7 +109,8 @@ const BAD_ACCEPT_TLS: &[(&str, &str)] = &[
 
 /// `connect` of a service that is good otherwise (so the line is 4), and what is said about it.
 const BAD_CONNECTS: &[(&str, &str)] = &[
-    ("\"*:80\"", "11: error: cannot connect to the wildcard \"*:80\""),
+    ("\"*:80\"", "11: error: this connects to the name a client asks for, but no name is ever known"),
+    ("\"0.0.0.0:80\"", "11: error: cannot connect to the wildcard \"0.0.0.0:80\""),
     ("\"h:0\"", "11: error: cannot connect to port 0 in \"h:0\""),
     ("\"http://h:80\"", "11: error: \"http://h:80\" is a URL, not an address"),
     ("{ tls = true }", "11: error: `connect` has no `address`"),

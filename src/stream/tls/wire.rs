@@ -41,6 +41,8 @@ pub(super) struct Wire {
     pub(super) held: Vec<u8>,
     /// Between turns: output not taken by the kernel.
     pub(super) unsent: Vec<u8>,
+    /// What is unsent is a prologue that nobody tried to send: it leaves with the first records.
+    pub(super) joins: bool,
     /// The peer ended TCP.
     pub(super) ended: bool,
     /// Whoever read the held bytes saw the kernel had no more: the first call need not ask again.
@@ -75,6 +77,7 @@ impl Wire {
             lent: None,
             held: early,
             unsent: Vec::new(),
+            joins: false,
             ended: false,
             drained: true,
             forgiving: false,
@@ -119,16 +122,32 @@ impl Wire {
         if output.is_empty() {
             return;
         }
-        // What left before must arrive before.
-        let sent = if self.unsent.is_empty() { transmit(&self.socket, output) } else { Put::nothing() };
-        self.unsent.extend_from_slice(&output[sent.bytes..]);
-        if let Sink::Broken(how) = sent.then {
+        let then = if self.unsent.is_empty() {
+            let put = transmit(&self.socket, output);
+            self.unsent.extend_from_slice(&output[put.bytes..]);
+            put.then
+        } else {
+            // What left before must arrive before.
+            self.unsent.extend_from_slice(output);
+            if std::mem::take(&mut self.joins) { self.send_unsent().then } else { Sink::Full }
+        };
+        if let Sink::Broken(how) = then {
             self.unsent = Vec::new();
             self.failed = Some(match how {
                 Break::Reset(error) => error,
                 _ => io::ErrorKind::BrokenPipe.into(),
             });
         }
+    }
+
+    /// Sends what the kernel did not take before; `bytes` counts what left.
+    pub(super) fn send_unsent(&mut self) -> Put {
+        let put = transmit(&self.socket, &self.unsent);
+        self.unsent.drain(..put.bytes);
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+        }
+        put
     }
 
     pub(super) fn holds_whole_record(&self) -> bool {
@@ -205,12 +224,6 @@ impl Write for Wire {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Put {
-    fn nothing() -> Self {
-        Self { bytes: 0, then: Sink::Full }
     }
 }
 

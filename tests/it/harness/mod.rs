@@ -30,7 +30,7 @@ mod tunnel;
 pub(crate) use forge::{DATA, Forger, HANDSHAKE, KEY_UPDATE};
 pub(crate) use {
     backend::{Backend, Listening, echo},
-    client::{Failure, TlsClient},
+    client::{Failure, TlsClient, show},
     faults::{BlackHole, Limited, hello, refusing},
     peer::{Duplex, End, Pattern, Peer, Received, cramped, digest_of_pattern},
     pki::{Files, Pki},

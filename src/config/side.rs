@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The two sides of a service, and of a route: `accept` and `connect`, each an address or a table.
+//!
+//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`).
+
+use super::address::{Purpose, Target};
+use super::needs::Needs;
+use super::raw::{At, Fields, Node};
+use super::report::{Place, Report};
+use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings};
+use super::tables::{self, Table};
+use super::{networks, proxy, tls};
+use std::path::Path;
+
+/// What `accept` says.
+pub(super) struct Accept<'t> {
+    pub(super) addresses: Vec<Endpoint>,
+    /// Read later, when it is known what there is to read it with.
+    pub(super) tls: Option<Node<'t>>,
+    pub(super) proxy_node: Option<Node<'t>>,
+    pub(super) proxy_protocol: Option<ProxySettings>,
+}
+
+/// Reads `accept`.
+pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Report) -> Option<Accept<'t>> {
+    let side = Side::read(node, &tables::ACCEPT, report)?;
+    let addresses = side.addresses(Purpose::Accept, directory, report);
+    let proxy_node = side.get("proxy_protocol");
+    let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
+    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+}
+
+/// Reads the `connect` of a service, or of a route with a table of its own; `called` is how a warning calls it.
+pub(super) fn check_connect(
+    node: Node<'_>,
+    table: &'static Table,
+    called: &str,
+    directory: &Path,
+    needs: &mut Needs,
+    report: &mut Report,
+) -> Option<ConnectSettings> {
+    let side = Side::read(node, table, report)?;
+    let addresses = side.addresses(Purpose::Connect, directory, report);
+    let requested = addresses.iter().find(|endpoint| matches!(endpoint.target, Target::Requested(_)));
+    if let Some(requested) = requested {
+        if let Some(other) = addresses.iter().find(|other| other.text.place != requested.text.place) {
+            report
+                .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
+                .note(other.text.place, "another one is here")
+                .help("it stands for whatever server the client asks for");
+        } else {
+            needs.name(requested.text.place);
+        }
+    }
+    let allow = side.get("allow");
+    if let (Some(node), None, false) = (allow, requested, addresses.is_empty()) {
+        report
+            .error(node.place, "`allow` without an address \"*:PORT\"")
+            .help("configured servers need no permission: leave it out");
+    }
+    let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
+    let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
+    if let Some(tls) = &tls {
+        tls::check_server_names(tls, &addresses, report);
+    }
+    let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
+    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy })
+}
+
+/// A side as written: its addresses, and its table if it is one.
+struct Side<'t> {
+    texts: Vec<At<&'t str>>,
+    fields: Option<Fields<'t>>,
+}
+
+impl<'t> Side<'t> {
+    fn read(node: Node<'t>, table: &'static Table, report: &mut Report) -> Option<Self> {
+        if node.is_string() {
+            return Some(Self { texts: node.string(report).into_iter().collect(), fields: None });
+        }
+        if !node.is_table() {
+            let finding = node.mismatch("an address or a table", report);
+            if node.items().is_some() {
+                finding.help(format!("for several addresses write {} = {{ address = […] }}", node.key));
+            }
+            return None;
+        }
+        let fields = node.fields(table, report)?;
+        let Some(address) = fields.get("address") else {
+            if fields.lacks("address") {
+                let message = format!("`{}` has no `address`", node.key);
+                report.missing(node.place, message).help("add, for example, address = \"127.0.0.1:8443\"");
+            }
+            return None;
+        };
+        Some(Self { texts: address.strings(report), fields: Some(fields) })
+    }
+
+    fn get(&self, key: &'static str) -> Option<Node<'t>> {
+        self.fields.and_then(|fields| fields.get(key))
+    }
+
+    fn addresses(&self, purpose: Purpose, directory: &Path, report: &mut Report) -> Vec<Endpoint> {
+        let mut addresses = Vec::new();
+        for text in &self.texts {
+            match Target::parse(text.value, purpose, directory) {
+                Ok(target) => {
+                    let text = At { value: text.value.to_owned(), place: text.place };
+                    addresses.push(Endpoint { text, target });
+                }
+                Err(complaint) => {
+                    report.complain(text.place, complaint);
+                }
+            }
+        }
+        addresses
+    }
+}
+
+/// Reports that `node` cannot stand in a service that answers by itself; `mode` is where that is said.
+pub(super) fn refuse_in_mode(node: Node<'_>, name: &str, mode: Option<Place>, report: &mut Report) {
+    let message = format!("a service with mode {name:?} answers by itself and has no `{}`", node.key);
+    let finding = report.error(node.place, message);
+    if let Some(mode) = mode {
+        finding.note(mode, "the mode is set here");
+    }
+}

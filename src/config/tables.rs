@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every table of the configuration file with every key: what the readers, the manual and the sample are tested
+//! against.
+//!
+//! Not here: what the keys mean, and what they may be.
+
+/// A kind of table in the configuration file.
+#[derive(Debug)]
+pub struct Table {
+    /// As messages and the manual's headings call it.
+    pub title: &'static str,
+    /// Every key it may have.
+    pub keys: &'static [&'static str],
+}
+
+pub(super) const TOP: Table = Table { title: "top level", keys: &["include", "global", "service"] };
+pub(super) const GLOBAL: Table =
+    Table { title: "[global]", keys: &["workers", "max_connections", "log", "shutdown_timeout"] };
+pub(super) const LOG: Table =
+    Table { title: "[global] log", keys: &["target", "facility", "level", "socket"] };
+pub(super) const SERVICE: Table = Table {
+    title: "[[service]]",
+    keys: &[
+        "name",
+        "mode",
+        "reply",
+        "monitor",
+        "peek",
+        "accept",
+        "connect",
+        "timeout",
+        "buffer",
+        "truncation",
+        "rule",
+        "route",
+    ],
+};
+pub(super) const TIMEOUT: Table = Table {
+    title: "[[service]] timeout",
+    keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
+};
+pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
+pub(super) const ACCEPT: Table =
+    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+pub(super) const PROXY_PROTOCOL: Table =
+    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
+pub(super) const CONNECT: Table =
+    Table { title: "[[service]] connect", keys: &["address", "allow", "tls", "send_proxy"] };
+pub(super) const SEND_PROXY: Table =
+    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
+pub(super) const ACCEPT_TLS: Table = Table {
+    title: "[[service]] accept.tls",
+    keys: &[
+        "certificate",
+        "key",
+        "min_version",
+        "max_version",
+        "ciphers",
+        "ciphersuites",
+        "groups",
+        "alpn",
+        "client_ca",
+        "verify",
+    ],
+};
+pub(super) const CONNECT_TLS: Table = Table {
+    title: "[[service]] connect.tls",
+    keys: &[
+        "ca",
+        "server_name",
+        "verify",
+        "certificate",
+        "key",
+        "min_version",
+        "max_version",
+        "ciphers",
+        "ciphersuites",
+        "groups",
+        "alpn",
+    ],
+};
+
+pub(super) const RULE: Table = Table {
+    title: "[[service.rule]]",
+    keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
+};
+pub(super) const CLIENT_CERTIFICATE: Table = Table {
+    title: "[[service.rule]] client_certificate",
+    keys: &["present", "cn", "subject", "issuer", "san", "fingerprint"],
+};
+pub(super) const LIMIT: Table = Table {
+    title: "[[service.rule]] limit",
+    keys: &["connections", "rate", "handshake_failures", "bytes", "prefix_v4", "prefix_v6", "sources"],
+};
+pub(super) const ROUTE: Table = Table {
+    title: "[[service.route]]",
+    keys: &[
+        "name",
+        "sni",
+        "sni_regex",
+        "host",
+        "host_regex",
+        "alpn",
+        "source",
+        "fallback",
+        "action",
+        "reply",
+        "tls",
+        "connect",
+    ],
+};
+
+/// A route's `tls` and `connect` have the keys of the service's and are described there.
+pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
+pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
+
+/// Every table that is described by itself.
+pub const TABLES: [&Table; 16] = [
+    &TOP,
+    &GLOBAL,
+    &LOG,
+    &SERVICE,
+    &TIMEOUT,
+    &MONITOR,
+    &ACCEPT,
+    &PROXY_PROTOCOL,
+    &ACCEPT_TLS,
+    &CONNECT,
+    &SEND_PROXY,
+    &CONNECT_TLS,
+    &RULE,
+    &CLIENT_CERTIFICATE,
+    &LIMIT,
+    &ROUTE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_table_names_a_key_twice() {
+        for table in TABLES {
+            for (index, key) in table.keys.iter().enumerate() {
+                assert!(!table.keys[..index].contains(key), "{key} in {}", table.title);
+            }
+        }
+    }
+}

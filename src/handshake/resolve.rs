@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the server is the one that the client names: asks a task thread for its addresses, and keeps those that may be
+//! connected to. What is kept here is what connect goes to; no name is looked up a second time.
+
+use super::{Progress, Step};
+use crate::connection::context::{Ctx, OwnAddresses, Question};
+use crate::connection::pair::Pair;
+use crate::error::Reason;
+use crate::policy::service::Service;
+use crate::policy::target::Requested;
+use crate::policy::upstream::Server;
+use crate::sys::address::Address;
+use crate::sys::socket;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub const STEP: Step = Step { name: "resolving the name that the client asked for", run, expired };
+
+fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
+    let route = &service.routes[pair.facts.route];
+    let Some(requested) = &route.upstream.requested else { return Ok(Progress::Done) };
+    let Some(name) = pair.facts.server_name.clone() else {
+        return Err(Reason::NoRoute(
+            "the client asked for no name, and the server is the one it names".into(),
+        ));
+    };
+    let found = match (pair.answer.take(), name.parse::<IpAddr>()) {
+        (Some(answer), _) => answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?,
+        (None, Ok(address)) => Box::new([SocketAddr::new(address, requested.port)]),
+        (None, Err(_)) => {
+            let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
+            let question = Question { worker: ctx.worker, key, host: name, port: requested.port };
+            if !ctx.asks.ask(question) {
+                return Err(Reason::Resolve("too many names wait to be resolved".into()));
+            }
+            return Ok(Progress::Ask(service.timeouts.connect));
+        }
+    };
+    let own = ctx.own.get();
+    let may_be = |address: &SocketAddr| {
+        requested.permits(address.ip()) && !is_ours(*address, requested, &service.name, own)
+    };
+    let server = |address: SocketAddr| Server {
+        name: format!("{name}:{}", address.port()).into(),
+        address: Address::Inet(address),
+        tls_name: Some(name.clone()),
+    };
+    let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
+    if servers.is_empty() {
+        let first = found.first().map_or_else(String::new, SocketAddr::to_string);
+        return Err(Reason::Target(format!("{name} is {first}, which may not be connected to").into()));
+    }
+    pair.targets = Some(servers);
+    Ok(Progress::Done)
+}
+
+/// Whether `target` is one of our own listeners. Networks that are allowed by name may be served by another service of
+/// ours; a service that connects to itself would never come to an end.
+fn is_ours(target: SocketAddr, requested: &Requested, service: &str, own: &OwnAddresses) -> bool {
+    let ip = target.ip().to_canonical();
+    let allowed = requested.allows(ip);
+    own.iter().any(|(address, of)| {
+        let Address::Inet(listening) = address else { return false };
+        let listens = listening.ip().to_canonical();
+        listening.port() == target.port()
+            && (listens == ip || listens.is_unspecified() && socket::is_local(ip))
+            && (!allowed || **of == *service)
+    })
+}
+
+fn expired(pair: &mut Pair, _: &Service) -> Option<Reason> {
+    let name = pair.facts.server_name.as_deref().unwrap_or_default();
+    Some(Reason::Resolve(format!("{name}: no answer in time").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::networks::Networks;
+
+    #[test]
+    fn our_own_listeners_are_recognised_behind_wildcards() {
+        let own: OwnAddresses = ["[::]:443", "192.0.2.1:8443"]
+            .into_iter()
+            .map(|text| (Address::Inet(text.parse().unwrap()), "web".into()))
+            .collect();
+        let nothing = Requested { port: 443, allow: Networks::default() };
+        let loopback = Requested { port: 443, allow: Networks::new(["127.0.0.0/8".parse().unwrap()]) };
+        for (target, requested, service, expected) in [
+            ("127.0.0.1:443", &nothing, "web", true),
+            ("127.0.0.1:443", &nothing, "other", true),
+            ("[::ffff:127.0.0.1]:443", &nothing, "other", true),
+            ("127.0.0.1:444", &nothing, "web", false),
+            ("203.0.113.99:443", &nothing, "web", false),
+            ("192.0.2.1:8443", &nothing, "web", true),
+            ("127.0.0.1:443", &loopback, "other", false),
+            ("127.0.0.1:443", &loopback, "web", true),
+        ] {
+            let is = is_ours(target.parse().unwrap(), requested, service, &own);
+            assert_eq!(is, expected, "{target} from {service}");
+        }
+    }
+}

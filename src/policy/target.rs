@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which addresses a client may name as its target: those of the public network, and what the configuration allows
+//! beside them. Otherwise a listener that connects to the requested name would be a door into its own network.
+//!
+//! Source: the IANA special-purpose address registries (RFC 6890), as of 2026-11; addresses that carry an IPv4 address are
+//! judged by what they carry as well.
+
+use super::networks::Networks;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A target that the client names.
+#[derive(Clone, Debug)]
+pub struct Requested {
+    pub port: u16,
+    /// Networks that may be connected to although they are not public, or although we listen there ourselves.
+    pub allow: Networks,
+}
+
+impl Requested {
+    /// Whether the configuration names the network of `address`.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.allow.contains(address)
+            || carried(address).is_some_and(|inner| self.allow.contains(inner.into()))
+    }
+
+    /// Whether `address` may be connected to, our own listeners apart.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        self.allows(address) || is_public(address)
+    }
+}
+
+/// Whether `address` is one unicast interface somewhere on the public network.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => match carried(address.into()) {
+            Some(inner) => is_public_v4(inner),
+            None => is_public_v6(address),
+        },
+    }
+}
+
+/// The IPv4 address that a mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056) address leads to.
+fn carried(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return None };
+    let [a, b, c, d, e, f, high, low] = address.segments();
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match (a, b, [c, d, e, f]) {
+        (0, 0, [0, 0, 0, 0xffff]) | (0x64, 0xff9b, [0, 0, 0, 0]) => Some(v4(high, low)),
+        (0x2002, ..) => Some(v4(b, c)),
+        _ => None,
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    match address.octets() {
+        [0 | 10 | 127 | 224..=255, ..]
+        | [100, 64..=127, ..]
+        | [169, 254, ..]
+        | [172, 16..=31, ..]
+        | [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [192, 168, ..]
+        | [198, 18 | 19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _] => false,
+        [_, _, _, _] => true,
+    }
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        // Protocol assignments (Teredo, ORCHID and benchmarking among them), documentation.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_network_is_public() {
+        for (text, expected) in [
+            ("8.8.8.8", true),
+            ("192.0.1.1", true),
+            ("100.63.255.255", true),
+            ("100.64.0.0", false),
+            ("172.15.0.1", true),
+            ("172.31.255.255", false),
+            ("10.1.2.3", false),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("192.168.0.1", false),
+            ("198.19.255.255", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("2606:4700::1111", true),
+            ("2001:4860:4860::8888", true),
+            ("::1", false),
+            ("::", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("ff02::1", false),
+            ("2001:db8::1", false),
+            ("2001::1", false),
+            ("::ffff:8.8.8.8", true),
+            ("::ffff:127.0.0.1", false),
+            ("64:ff9b::808:808", true),
+            ("64:ff9b::7f00:1", false),
+            ("64:ff9b:1::808:808", false),
+            ("2002:7f00:1::", false),
+            ("2002:808:808::", true),
+            ("::127.0.0.1", false),
+        ] {
+            assert_eq!(is_public(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_permitted_in_every_spelling() {
+        let allow = Networks::new(["127.0.0.0/8".parse().unwrap()]);
+        let requested = Requested { port: 443, allow };
+        for text in ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
+            assert!(requested.permits(text.parse().unwrap()), "{text}");
+        }
+        assert!(!requested.permits("10.0.0.1".parse().unwrap()));
+        assert!(requested.permits("1.1.1.1".parse().unwrap()));
+    }
+}
