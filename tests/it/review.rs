@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What an independent review of the layered connections found: each test was red before its fix.
 
-use crate::harness::{Backend, Listening, Peer, Tunnel};
+use crate::harness::{Backend, Listening, Peer, Rig, Sides, TlsClient, Tunnel};
 use std::net::SocketAddr;
 
 /// Two servers by host; each answers its own letter.
@@ -40,4 +40,18 @@ fn a_request_that_names_two_hosts_reaches_no_server() {
         assert!(answer.is_empty(), "{request:?}: {answer:?}");
     }
     assert_eq!(servers.iter().map(Backend::accepted).sum::<usize>(), 0);
+}
+
+/// A protocol behind the many that are remembered is still offered: the TLS library, or the server, sees it.
+#[test]
+fn a_protocol_does_not_hide_behind_many_others() {
+    let rules = "[[service.rule]]\nalpn = [\"forbidden\"]\naction = \"reject\"";
+    let rig = Rig::<u64>::echo(Sides::Terminate, rules);
+    let offer = |padding: u8| {
+        let mut list: Vec<u8> = (0..padding).flat_map(|number| [2, b'x', b'0' + number]).collect();
+        list.extend(b"\x09forbidden");
+        TlsClient::with(&rig.pki, move |builder| builder.set_alpn_protos(&list).unwrap())
+    };
+    assert!(offer(0).connect(rig.address()).is_err());
+    assert!(offer(40).connect(rig.address()).is_err());
 }
