@@ -55,3 +55,18 @@ fn a_protocol_does_not_hide_behind_many_others() {
     assert!(offer(0).connect(rig.address()).is_err());
     assert!(offer(40).connect(rig.address()).is_err());
 }
+
+/// Who breaks its handshakes off by a reset has failed them as much as who ends in order, and cost us as much.
+#[test]
+fn handshakes_that_are_reset_count_as_failed() {
+    let rules = "[[service.rule]]\nlimit = { handshake_failures = \"2/1h\" }\naction = \"reject\"";
+    let rig = Rig::<u64>::echo(Sides::Terminate, rules);
+    for failures in 1..=2 {
+        let mut broken = Peer::plain(rig.address());
+        broken.send(&[22, 3, 1]);
+        broken.reset();
+        rig.tunnel.wait_closed(failures);
+    }
+    assert!(TlsClient::new(&rig.pki).connect(rig.address()).is_err());
+    rig.tunnel.wait_reason("rejected");
+}
