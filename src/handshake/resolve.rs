@@ -7,7 +7,7 @@ use crate::connection::context::{Ctx, OwnAddresses, Question};
 use crate::connection::pair::Pair;
 use crate::error::Reason;
 use crate::policy::service::Service;
-use crate::policy::target::Requested;
+use crate::policy::target::{Requested, leads_to};
 use crate::policy::upstream::Server;
 use crate::sys::address::Address;
 use crate::sys::socket;
@@ -57,8 +57,8 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 /// Whether `target` is one of our own listeners. Networks that are allowed by name may be served by another service of
 /// ours; a service that connects to itself would never come to an end.
 fn is_ours(target: SocketAddr, requested: &Requested, service: &str, own: &OwnAddresses) -> bool {
-    let ip = target.ip().to_canonical();
-    let allowed = requested.allows(ip);
+    let ip = leads_to(target.ip());
+    let allowed = requested.allows(target.ip());
     own.iter().any(|(address, of)| {
         let Address::Inet(listening) = address else { return false };
         let listens = listening.ip().to_canonical();
@@ -93,6 +93,8 @@ mod tests {
             ("127.0.0.1:444", &nothing, "web", false),
             ("203.0.113.99:443", &nothing, "web", false),
             ("192.0.2.1:8443", &nothing, "web", true),
+            ("[64:ff9b::192.0.2.1]:8443", &nothing, "web", true),
+            ("[64:ff9b::127.0.0.1]:443", &nothing, "web", true),
             ("127.0.0.1:443", &loopback, "other", false),
             ("127.0.0.1:443", &loopback, "web", true),
         ] {
