@@ -15,6 +15,10 @@ use std::sync::Arc;
 /// that does not come to read so many has other troubles.
 const CAPACITY: usize = 1024;
 
+/// Addresses of a name that are kept, in the resolver's order: each may cost the time of a connect, and whose name it is
+/// says how many there are. Few names have more than eight.
+const ADDRESSES: usize = 16;
+
 /// The inboxes of all workers.
 #[derive(Debug)]
 pub struct Inboxes(Box<[ArrayQueue<(Key, Answer)>]>);
@@ -60,11 +64,30 @@ impl Ask for Names {
 /// Blocks for as long as the system's resolver does.
 fn resolve(host: &str, port: u16) -> Answer {
     let found = (host, port).to_socket_addrs().map_err(|error| error.to_string().into_boxed_str())?;
+    let addresses = first_ones(found);
+    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
+}
+
+/// The first of `found`, each once.
+fn first_ones(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
-        if !addresses.contains(&address) {
+        if addresses.len() < ADDRESSES && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_few_addresses_each_once() {
+        let many = |most: u16| (0..most).flat_map(|port| [SocketAddr::from(([192, 0, 2, 1], port)); 2]);
+        assert_eq!(first_ones(many(3)).len(), 3);
+        let kept = first_ones(many(5000));
+        assert_eq!((kept.len(), kept[1].port()), (ADDRESSES, 1));
+    }
 }
