@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What an independent review of the layered connections found: each test was red before its fix.
 
+#[cfg(not(feature = "aws-lc"))]
+use crate::harness::Pki;
 use crate::harness::{Backend, Listening, Peer, Rig, Sides, TlsClient, Tunnel};
+#[cfg(not(feature = "aws-lc"))]
+use openssl::ssl::{HandshakeError, SslRef};
 use std::net::SocketAddr;
+#[cfg(not(feature = "aws-lc"))]
+use std::net::TcpStream;
 
 /// Two servers by host; each answers its own letter.
 fn by_host() -> (Tunnel, [Backend<()>; 2]) {
@@ -69,4 +75,55 @@ fn handshakes_that_are_reset_count_as_failed() {
     }
     assert!(TlsClient::new(&rig.pki).connect(rig.address()).is_err());
     rig.tunnel.wait_reason("rejected");
+}
+
+/// The library reads a second hello after a HelloRetryRequest. Rules and routes saw the first.
+#[cfg(not(feature = "aws-lc"))]
+#[test]
+fn a_second_hello_offers_no_other_protocols() {
+    let pki = Pki::new();
+    let backend = Backend::echo(Listening::default());
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"web\"\nconnect = \"{}\"\naccept = {{ address = [\"127.0.0.1:0\"], \
+         tls = {{ {}, groups = \"P-384\", alpn = [\"forbidden\", \"fine\"] }} }}\n\
+         [[service.rule]]\nalpn = [\"forbidden\"]\naction = \"reject\"",
+        backend.address(),
+        pki.server.toml()
+    ));
+    let client = TlsClient::with(&pki, |builder| {
+        // The share of the first is not one that the server takes.
+        builder.set_groups_list("P-256:P-384").unwrap();
+        builder.set_alpn_protos(b"\x04fine").unwrap();
+    });
+    for (second, reason) in [(&b"\x04fine"[..], "done"), (b"\x09forbidden", "name-changed")] {
+        let socket = TcpStream::connect(tunnel.address("web")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut shaking = client.ssl().connect(socket);
+        while let Err(HandshakeError::WouldBlock(waiting)) = shaking {
+            offer(waiting.ssl(), second);
+            waiting.get_ref().set_nonblocking(false).unwrap();
+            shaking = waiting.handshake();
+        }
+        let mut stream = shaking.unwrap();
+        let _sends_its_end = stream.shutdown();
+        tunnel.wait_reason(reason);
+    }
+}
+
+#[cfg(not(feature = "aws-lc"))]
+#[expect(unsafe_code, reason = "a call that the openssl crate has for sessions that have not begun only")]
+fn offer(session: &SslRef, protocols: &[u8]) {
+    unsafe extern "C" {
+        fn SSL_set_alpn_protos(
+            ssl: *mut openssl_sys::SSL,
+            protocols: *const u8,
+            length: std::ffi::c_uint,
+        ) -> std::ffi::c_int;
+    }
+    // An `SslRef` is the library's object itself, seen through a reference.
+    let ssl = std::ptr::from_ref(session).cast_mut().cast::<openssl_sys::SSL>();
+    let length = protocols.len().try_into().unwrap();
+    // SAFETY: the pointer is to a live session, and the one thread that uses it is here; the call copies the list.
+    let failed = unsafe { SSL_set_alpn_protos(ssl, protocols.as_ptr(), length) };
+    assert_eq!(failed, 0);
 }
