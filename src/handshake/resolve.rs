@@ -13,8 +13,12 @@ use crate::sys::address::Address;
 use crate::sys::socket;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const STEP: Step = Step { name: "resolving the name that the client asked for", run, expired };
+
+/// The longest that a question can wait: a time beyond what the clock can count never comes.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let route = &service.routes[pair.facts.route];
@@ -29,11 +33,13 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         (None, Ok(address)) => Box::new([SocketAddr::new(address, requested.port)]),
         (None, Err(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
-            let question = Question { worker: ctx.worker, key, host: name, port: requested.port };
+            let patience = service.timeouts.connect;
+            let until = ctx.now + patience.min(LONGEST_PATIENCE);
+            let question = Question { worker: ctx.worker, key, host: name, port: requested.port, until };
             if !ctx.asks.ask(question) {
                 return Err(Reason::Resolve("too many names wait to be resolved".into()));
             }
-            return Ok(Progress::Ask(service.timeouts.connect));
+            return Ok(Progress::Ask(patience));
         }
     };
     let own = ctx.own.get();
