@@ -127,3 +127,27 @@ fn offer(session: &SslRef, protocols: &[u8]) {
     let failed = unsafe { SSL_set_alpn_protos(ssl, protocols.as_ptr(), length) };
     assert_eq!(failed, 0);
 }
+
+/// Nothing is read, whatever the client sends, and its own end does not shorten the time; that it breaks off does.
+#[test]
+fn a_tarpit_holds_until_its_time_is_over() {
+    let backend = Backend::echo(Listening::default());
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"web\"\naccept = \"127.0.0.1:0\"\nconnect = \"{}\"\n\
+         timeout = {{ tarpit = \"1s\" }}\n[[service.rule]]\naction = \"tarpit\"\n",
+        backend.address()
+    ));
+    let mut client = Peer::plain(tunnel.address("web"));
+    client.send(b"let me in");
+    client.half_close();
+    assert!(client.receive_all().0.is_empty());
+    let line = tunnel.wait_closed(1).remove(0);
+    assert_eq!((line.get("reason"), line.get("in")), ("tarpitted", "0"), "{}", line.text);
+    let held: f64 = line.get("t_total").parse().unwrap();
+    assert!((1_000.0..5_000.0).contains(&held), "{}", line.text);
+    Peer::plain(tunnel.address("web")).reset();
+    let line = tunnel.wait_closed(2).remove(1);
+    let held: f64 = line.get("t_total").parse().unwrap();
+    assert!(line.get("reason") == "tarpitted" && held < 1_000.0, "{}", line.text);
+    assert_eq!(backend.accepted(), 0);
+}
