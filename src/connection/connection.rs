@@ -43,7 +43,7 @@ pub struct Connection {
     heard_out: bool,
     /// That it failed was told when it did.
     told: bool,
-    _guard: Guard,
+    guard: Guard,
 }
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Connection {
             armed: false,
             heard_out: false,
             told: false,
-            _guard: guard,
+            guard,
         }
     }
 
@@ -282,7 +282,8 @@ impl Connection {
                 refusal::tell(&mut self.pair, &self.plan.service, &reason, ctx);
                 self.hear_out(reason, ctx)
             }
-            Refusal::Tarpit if ctx.tarpitted < TARPITTED => {
+            // Nor may it fill all places there are, which other services want too.
+            Refusal::Tarpit if ctx.tarpitted < TARPITTED && self.guard.leaves_room() => {
                 ctx.tarpitted += 1;
                 self.phase = Phase::Tarpit(reason);
                 Verdict::Keep(self.timeouts().tarpit)

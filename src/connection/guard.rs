@@ -55,6 +55,13 @@ impl Limit {
 #[derive(Debug)]
 pub struct Guard(Arc<Limit>);
 
+impl Guard {
+    /// Whether at least half of all places are free or taken by it.
+    pub fn leaves_room(&self) -> bool {
+        self.0.active() <= self.0.most.load(Ordering::Relaxed).div_ceil(2)
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::SeqCst);
@@ -72,7 +79,9 @@ mod tests {
     fn the_limit_holds_and_room_is_told_once() {
         let limit = Arc::new(Limit::new(2, EventFd::new().unwrap()));
         let first = limit.enter().unwrap();
+        assert!(first.leaves_room());
         let second = limit.enter().unwrap();
+        assert!(!first.leaves_room());
         assert!(limit.enter().is_none());
         drop(first);
         assert!(limit.room().drain(), "the main thread waited");

@@ -3,7 +3,7 @@
 
 #[cfg(not(feature = "aws-lc"))]
 use crate::harness::Pki;
-use crate::harness::{Backend, Listening, Peer, Rig, Sides, TlsClient, Tunnel};
+use crate::harness::{Backend, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel};
 #[cfg(not(feature = "aws-lc"))]
 use openssl::ssl::{HandshakeError, SslRef};
 use std::net::SocketAddr;
@@ -150,4 +150,27 @@ fn a_tarpit_holds_until_its_time_is_over() {
     let held: f64 = line.get("t_total").parse().unwrap();
     assert!(line.get("reason") == "tarpitted" && held < 1_000.0, "{}", line.text);
     assert_eq!(backend.accepted(), 0);
+}
+
+/// Whom a rule holds may not keep everybody else out: beyond half of all places it is refused instead.
+#[test]
+fn a_tarpit_leaves_places_for_others() {
+    let backend = Backend::echo(Listening::default());
+    let service = |name: &str, more: &str| {
+        format!(
+            "[[service]]\nname = \"{name}\"\naccept = \"127.0.0.1:0\"\nconnect = \"{}\"\n{more}\n",
+            backend.address()
+        )
+    };
+    let held = "timeout = { tarpit = \"10s\" }\nrule = [{ action = \"tarpit\" }]";
+    let tunnel = Tunnel::start_with(
+        &(service("held", held) + &service("open", "")),
+        Options::global("max_connections = 8"),
+    );
+    let peers: Vec<Peer> = (0..8).map(|_| Peer::plain(tunnel.address("held"))).collect();
+    let refused = tunnel.wait_closed(4);
+    assert!(refused.iter().all(|line| line.get("reason") == "tarpitted"));
+    crate::program::echo(&mut Peer::plain(tunnel.address("open")), b"there is room");
+    peers.into_iter().for_each(Peer::reset);
+    tunnel.wait_closed(9);
 }
