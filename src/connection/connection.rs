@@ -285,6 +285,12 @@ impl Connection {
             // Nor may it fill all places there are, which other services want too.
             Refusal::Tarpit if ctx.tarpitted < TARPITTED && self.guard.leaves_room() => {
                 ctx.tarpitted += 1;
+                // Nobody will have what was read: the reset that follows says so. It shall not be kept so long.
+                if let Some(raw) = self.pair.client.stream.as_raw() {
+                    raw.consume(usize::MAX);
+                }
+                self.pair.up.release(&mut ctx.buffers);
+                self.pair.down.release(&mut ctx.buffers);
                 self.phase = Phase::Tarpit(reason);
                 Verdict::Keep(self.timeouts().tarpit)
             }
