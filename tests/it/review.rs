@@ -98,7 +98,8 @@ fn a_second_hello_offers_no_other_protocols() {
     for (second, reason) in [(&b"\x04fine"[..], "done"), (b"\x09forbidden", "name-changed")] {
         let socket = TcpStream::connect(tunnel.address("web")).unwrap();
         socket.set_nonblocking(true).unwrap();
-        let mut shaking = client.ssl().connect(socket);
+        // It must not answer before the second list is there.
+        let mut shaking = tunnel.frozen(|| client.ssl().connect(socket));
         while let Err(HandshakeError::WouldBlock(waiting)) = shaking {
             offer(waiting.ssl(), second);
             waiting.get_ref().set_nonblocking(false).unwrap();
