@@ -459,6 +459,11 @@ fn r9_an_end_behind_a_reset_is_none() {
     stage.says(CLIENT, b"upload", Source::Empty);
     stage.says(SERVER, b"answer", Source::Shut);
     assert_eq!((stage.reason(), stage.told(CLIENT)), ("server-reset", vec![bytes("answer"), Told::Reset]));
+    let mut stage = Stage::relaying((false, true));
+    stage.refuses(SERVER, reset());
+    stage.says(CLIENT, b"upload", Source::Empty);
+    stage.says(SERVER, b"answer", Source::Broken(Break::Truncated));
+    assert_eq!((stage.reason(), stage.told(CLIENT)), ("server-reset", vec![bytes("answer"), Told::Reset]));
 }
 
 // One direction is over.

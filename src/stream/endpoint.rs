@@ -64,7 +64,7 @@ pub struct Endpoint {
     read_broken: bool,
     /// Writing failed: nothing more goes there. What had arrived before may still be read.
     write_broken: bool,
-    /// Writing failed by a reset, which the kernel tells once: an end that a bare socket tells after it is none.
+    /// Writing failed by a reset, which the kernel tells once: an end of the connection that it tells after that is none.
     reset: bool,
     /// The connection is over: a reset, or nobody is there. A data layer may fail without that.
     gone: bool,
@@ -122,11 +122,17 @@ impl Endpoint {
 
     /// Notes how a source stands, for readers that go past [`Self::read`] (splice).
     pub fn note_source(&mut self, then: &mut Source) {
-        if self.reset && matches!(then, Source::Shut) && !self.stream.is_layered() {
+        let layered = self.stream.is_layered();
+        let ended = if layered {
+            matches!(then, Source::Broken(Break::Truncated))
+        } else {
+            matches!(then, Source::Shut)
+        };
+        if self.reset && ended {
             *then = Source::Broken(Break::Reset(io::ErrorKind::ConnectionReset.into()));
         }
         match then {
-            Source::Shut if self.stream.is_layered() => self.done.add(Ops::DATA_READ),
+            Source::Shut if layered => self.done.add(Ops::DATA_READ),
             Source::Shut => self.done.add(Ops::DATA_READ.or(Ops::CTRL_READ)),
             Source::Broken(how) => {
                 self.read_broken = true;

@@ -39,6 +39,7 @@ mod requested;
 mod reset;
 mod resume;
 mod routing;
+mod rules;
 mod shutdown;
 mod signals;
 mod slow_reader;

@@ -290,6 +290,58 @@ fn clients_that_die_after_half_closing() {
     }
 }
 
+#[test]
+fn clients_that_die_while_they_are_heard_out() {
+    for death in Death::ALL {
+        let rig = rig(Sides::Terminate);
+        let live = || {
+            let mut client = Peer::plain(rig.address());
+            client.send(b"GET / HTTP/1.1\r\n\r\n");
+            // It has been told the end.
+            assert_eq!(client.receive_all(), (Vec::new(), End::Clean));
+            death.strike(client)
+        };
+        dies(&format!("{death:?}"), &rig, live, &["not-tls"]);
+        assert_eq!(rig.backend.accepted(), 0, "{death:?}: the server was bothered");
+    }
+}
+
+/// The server has been reset, and the client dies before it has read what came before.
+#[test]
+fn clients_that_die_before_a_reset_that_waits_for_them() {
+    for sides in Sides::ALL {
+        for death in Death::ALL {
+            let gate = Gate::new();
+            let read = gate.clone();
+            let rig: Rig<End> = Rig::new(sides, TIMEOUTS, move |mut peer: Peer| {
+                peer.send(&[7; 100_000]);
+                read.wait();
+                peer.reset();
+                End::Reset
+            });
+            let live = || {
+                let client = rig.cramped_client();
+                wait_for("the server to have sent all", || rig.backend.accepted() == 1);
+                gate.open();
+                rig.backend.next();
+                death.strike(client)
+            };
+            // The two breaks may be seen in either order, and what has not left the tunnel is given up after its own time.
+            let reasons = match death {
+                Death::Reset => &["server-reset", "client-reset"][..],
+                Death::Fin => &["server-reset", "client-truncated", "linger-timeout"],
+                Death::Silence => &["server-reset", "linger-timeout"],
+            };
+            let before = rig.tunnel.figures().fds;
+            let kept = live();
+            let line = last_words(&rig.tunnel);
+            assert!(reasons.contains(&line.get("reason")), "{sides:?}, {death:?}: {}", line.text);
+            wait_for("the descriptors to be given back", || rig.tunnel.figures().fds <= before);
+            drop(kept);
+        }
+    }
+}
+
 /// The idle timer is silence in both directions: traffic in one keeps both alive.
 #[test]
 fn traffic_in_one_direction_is_not_idleness() {
