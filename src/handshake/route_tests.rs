@@ -3,7 +3,7 @@
 //! test holds. Hellos are those of real programs, from the fuzzer's corpus.
 
 use super::{Progress, Step, peek_hello, peek_host, pick_route};
-use crate::connection::context::{Ask, Common, Ctx, Question};
+use crate::connection::context::{Common, Ctx};
 use crate::connection::pair::Pair;
 use crate::error::Reason;
 use crate::log::{Level, Log};
