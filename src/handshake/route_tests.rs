@@ -6,7 +6,6 @@ use super::{Progress, Step, peek_hello, peek_host, pick_route};
 use crate::connection::context::{Ask, Common, Ctx, Question};
 use crate::connection::pair::Pair;
 use crate::error::Reason;
-use crate::live::View;
 use crate::log::{Level, Log};
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
@@ -81,20 +80,10 @@ fn by_program() -> Service {
     service(Peek::Tls, &matches, &RouteAction::Connect)
 }
 
-/// Nobody is asked in these tests.
-#[derive(Debug)]
-struct Nobody;
-
-impl Ask for Nobody {
-    fn ask(&self, _: Question) -> bool {
-        false
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "the clock starts somewhere")]
 fn ctx() -> Ctx {
     let (log, _) = Log::to_memory(Level::Info);
-    let common = Common { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) };
+    let common = Common::alone(log);
     Ctx::new(0, common, Instant::now())
 }
 
