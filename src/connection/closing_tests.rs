@@ -3,7 +3,7 @@
 //! row is without a test, and no test without a row, is a test too. With real sockets: `tests.rs`, tests/it.
 
 use super::closing_stage::{LAYERS, SECOND, Stage, TIMEOUTS, reset};
-use crate::error::{Break, Reason, Side};
+use crate::error::{Break, Reason, Refusal, Side};
 use crate::handshake::{For, Progress, Step};
 use crate::stream::Source;
 use crate::stream::endpoint::Ops;
@@ -46,7 +46,8 @@ fn word(side: Side, rest: &str) -> String {
     format!("{}-{rest}", if side == CLIENT { "client" } else { "server" })
 }
 
-/// A step of the client's: "bad" is refused with an alert, "ask" answered; anything else is fine.
+/// A step of the client's: "bad" is refused with an alert, "ask" answered, "drop" and "hold" are what rules do; anything
+/// else is fine.
 const READ_CLIENT: Step = Step {
     name: "reading the client",
     run: |pair, _, ctx| {
@@ -62,6 +63,8 @@ const READ_CLIENT: Step = Step {
                 pair.client.write(b"reply", &mut ctx.buffers.scratch);
                 Err(Reason::Replied)
             }
+            (b"drop", _) => Err(Reason::Rule("rule-1".into(), Refusal::Drop)),
+            (b"hold", _) => Err(Reason::Rule("rule-1".into(), Refusal::Tarpit)),
             (b"", Source::Shut) => Err(refused),
             (b"", Source::Broken(how)) => Err(Reason::broken(CLIENT, how)),
             (b"", _) => Ok(Progress::Wait(For { side: CLIENT, read: true, patience: None })),
@@ -249,6 +252,34 @@ fn h6_an_answered_client_is_told_the_end_and_is_no_failure() {
         stage.pass(SECOND);
         assert_eq!((stage.reason(), stage.failed()), ("replied", false));
         assert_eq!((stage.told(CLIENT), stage.told(SERVER)), (vec![], vec![]), "no reset");
+    }
+}
+
+#[test]
+fn h7_a_dropped_client_is_told_nothing() {
+    for layers in LAYERS {
+        let mut stage = Stage::with_steps(layers, &[READ_CLIENT]);
+        stage.says(CLIENT, b"drop", Source::Empty);
+        assert_eq!(stage.reason(), "dropped");
+        assert_eq!((stage.told(CLIENT), stage.told(SERVER)), (vec![Told::Reset], vec![Told::Reset]));
+    }
+}
+
+#[test]
+fn h8_a_held_client_is_told_nothing_for_a_while() {
+    for gone in [false, true] {
+        let mut stage = Stage::with_steps((false, false), &[READ_CLIENT]);
+        stage.says(CLIENT, b"hold", Source::Empty);
+        stage.says(CLIENT, b"hello?", Source::Empty);
+        assert!(!stage.has_read_all(CLIENT), "what it says costs us nothing");
+        stage.pass(TIMEOUTS.tarpit - SECOND);
+        assert_eq!((stage.lives(), stage.told(CLIENT), stage.expiries), (true, vec![], 0));
+        if gone {
+            stage.fails(CLIENT);
+        } else {
+            stage.pass(SECOND);
+        }
+        assert_eq!((stage.reason(), stage.told(CLIENT)), ("tarpitted", vec![Told::Reset]));
     }
 }
 
