@@ -67,7 +67,11 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
         let below = match (title, key.as_str()) {
             ("top level", "global") => "[global]".to_owned(),
             ("top level", "service") => "[[service]]".to_owned(),
-            ("[global]" | "[[service]]", key) => format!("{title} {key}"),
+            ("[[service]]", "rule" | "route") => format!("[[service.{key}]]"),
+            // A route has what its service has, which is described there.
+            ("[[service.route]]", "tls") => "[[service]] accept.tls".to_owned(),
+            ("[[service.route]]", "connect") => "[[service]] connect".to_owned(),
+            ("[global]" | "[[service]]" | "[[service.rule]]", key) => format!("{title} {key}"),
             _ => format!("{title}.{key}"),
         };
         found.entry(title.to_owned()).or_default().push(key);

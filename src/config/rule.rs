@@ -15,7 +15,7 @@ use super::tls::check_alpn;
 use super::values::Counted;
 use crate::policy::rules::Action;
 use crate::policy::tls_peer::CertificateMatch;
-use crate::policy::track::{Limits, Rate};
+use crate::policy::track::{Limits, MOST_SOURCES, Rate};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -32,8 +32,8 @@ const BYTES: RangeInclusive<u64> = 1..=1 << 50;
 /// What may be the time in a rate.
 const PERIODS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
-/// How many sources a rule may keep track of; each takes some 64 bytes.
-const SOURCES: RangeInclusive<usize> = 1..=10_000_000;
+/// How many sources a rule may keep track of.
+const SOURCES: RangeInclusive<usize> = 1..=MOST_SOURCES;
 
 /// A SHA-256 hash in hex.
 const FINGERPRINT: usize = 64;
@@ -227,7 +227,7 @@ fn check_limits(node: Node<'_>, report: &mut Report) -> Option<Limits> {
     for (key, bits, value) in
         [("prefix_v4", 32, &mut limits.v4_prefix), ("prefix_v6", 128, &mut limits.v6_prefix)]
     {
-        let written = fields.get(key).and_then(|node| node.integer(1..=bits, report));
+        let written = fields.get(key).and_then(|node| node.integer(0..=bits, report));
         *value = written.and_then(|bits| u8::try_from(bits).ok()).unwrap_or(*value);
     }
     let sources = fields.get("sources").and_then(|node| node.integer(SOURCES, report));

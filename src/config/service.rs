@@ -80,8 +80,8 @@ pub(super) fn check<'t>(
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
         let accept_tls = accept.as_ref().and_then(|accept| accept.tls);
-        let others = [fields.get("peek"), fields.get("monitor"), fields.get("route"), proxy_node, accept_tls];
-        for node in others.into_iter().flatten() {
+        let others = ["peek", "monitor", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+        for node in others.chain(proxy_node).chain(accept_tls) {
             refuse_in_mode(node, HEALTH, mode_place, report);
         }
     }

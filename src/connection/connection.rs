@@ -32,7 +32,6 @@ const TARPITTED: usize = 1024;
 /// One client and its server.
 #[derive(Debug)]
 pub struct Connection {
-    id: u64,
     pub(super) pair: Pair,
     plan: Arc<Plan>,
     phase: Phase,
@@ -64,10 +63,10 @@ fn side_of(leg: Leg) -> Side {
 
 impl Connection {
     /// A connection that has just been taken from the queue.
-    pub fn new(pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
+    pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
+        pair.facts.id = ctx.next_id();
         Self {
-            id: ctx.next_id(),
             pair,
             plan,
             phase: Phase::Handshake(Cursor::default()),
@@ -99,12 +98,12 @@ impl Connection {
 
     /// Tells its state to the log.
     pub fn dump(&self, ctx: &Ctx) {
-        last_words::describe(self.id, &self.pair, &self.plan.service, self.activity(), ctx);
+        last_words::describe(&self.pair, &self.plan.service, self.activity(), ctx);
     }
 
     fn subject(&mut self) -> Subject<'_> {
         let doing = self.activity();
-        Subject { id: self.id, pair: &mut self.pair, service: &self.plan.service, doing }
+        Subject { pair: &mut self.pair, service: &self.plan.service, doing }
     }
 
     /// Tells, once, of a failure, while it is known what the connection was doing.

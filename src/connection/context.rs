@@ -66,12 +66,15 @@ pub struct Ctx {
     tickets: HashMap<TicketKey, Ticket>,
     /// The number of the next connection, over all workers and for the life of the process.
     ids: Arc<AtomicU64>,
+    process: u64,
 }
 
 /// What the contexts of all workers have in common.
 #[derive(Clone, Debug)]
 pub struct Common {
     pub ids: Arc<AtomicU64>,
+    /// A random number that other processes do not have.
+    pub process: u64,
     pub log: Log,
     pub asks: Arc<dyn Ask>,
     pub own: View<OwnAddresses>,
@@ -88,21 +91,26 @@ impl Common {
                 false
             }
         }
-        Self { ids: Arc::default(), log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
+        Self { ids: Arc::default(), process: 1, log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
     }
 }
 
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {
-        let Common { ids, log, asks, own } = common;
+        let Common { ids, process, log, asks, own } = common;
         let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, asks, own, tarpitted: 0, tickets, ids }
+        Self { now, worker, buffers, log, asks, own, tarpitted: 0, tickets, ids, process }
     }
 
     /// A number no other connection of this process has.
     pub fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same made unique beyond this process: by a random number of its own in front.
+    pub fn unique_id(&self, id: u64) -> [u8; 16] {
+        (u128::from(self.process) << 64 | u128::from(id)).to_be_bytes()
     }
 
     /// The newest session with that server.

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 /// The connection that is spoken of.
 pub(super) struct Subject<'c> {
-    pub(super) id: u64,
     pub(super) pair: &'c mut Pair,
     pub(super) service: &'c Service,
     /// What it is doing.
@@ -32,11 +31,11 @@ pub(super) fn say(mut subject: Subject<'_>, reason: &Reason, ctx: &mut Ctx) {
 }
 
 /// Tells of a live connection, in a dump of state.
-pub(super) fn describe(id: u64, pair: &Pair, service: &Service, doing: &'static str, ctx: &Ctx) {
+pub(super) fn describe(pair: &Pair, service: &Service, doing: &'static str, ctx: &Ctx) {
     let Pair { facts, up, down, .. } = pair;
     ctx.log
         .line(Level::Notice, "state")
-        .field("id", id)
+        .field("id", facts.id)
         .field("worker", ctx.worker)
         .field("service", &service.name)
         .field("client", pair.source())
@@ -67,7 +66,7 @@ pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let mut line = ctx
         .log
         .failure(level, event, service)
-        .field("id", subject.id)
+        .field("id", subject.pair.facts.id)
         .field("service", service)
         .field("client", subject.pair.source())
         .field("while", subject.doing)
@@ -85,7 +84,8 @@ fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {
     if !line.is_wanted() {
         return;
     }
-    let mut line = who(line.field("id", subject.id).field("service", &subject.service.name), subject);
+    let mut line =
+        who(line.field("id", subject.pair.facts.id).field("service", &subject.service.name), subject);
     line = with_tls(line, subject.pair);
     let Pair { facts, up, down, .. } = &*subject.pair;
     if let Some(shaken) = facts.shaken {

@@ -21,6 +21,7 @@ use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
 use crate::sys::signals::{Request, Signals};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -381,6 +382,8 @@ fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx,
     let own = Arc::default();
     let common = Common {
         ids: Arc::new(AtomicU64::new(1)),
+        // The standard library's own source of randomness for tables.
+        process: RandomState::new().hash_one(std::process::id()),
         log: log.clone(),
         asks: Arc::new(names),
         own: View::new(Arc::clone(&own)),

@@ -17,6 +17,8 @@ pub mod pick_route;
 pub mod recv_proxy;
 pub mod reply;
 pub mod resolve;
+#[cfg(test)]
+mod route_tests;
 pub mod rules;
 pub mod send_proxy;
 

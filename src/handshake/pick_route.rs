@@ -35,7 +35,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 
 fn explain(miss: Miss, name: Option<&str>) -> Box<str> {
     match (miss, name) {
-        (Miss::UnknownName, Some(name)) => format!("no route has the name {name:?}").into(),
+        (Miss::UnknownName, Some(name)) => format!("no route for the name {name:?}").into(),
         _ => "the client asked for no name".into(),
     }
 }

@@ -22,13 +22,13 @@ pub const STEP: Step = Step { name: "sending the PROXY header", run, expired: cl
 /// (X509_V_ERR_UNSPECIFIED of the TLS library).
 const NOTHING_VERIFIED: u32 = 1;
 
-fn run(pair: &mut Pair, service: &Service, _: &mut Ctx) -> Result<Progress, Reason> {
+fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let Some(send) = service.routes.get(pair.facts.route).and_then(|route| route.send_proxy) else {
         return Ok(Progress::Done);
     };
     let tlvs = match send.version {
         Version::V1 => Tlvs::default(),
-        Version::V2 => tlvs(pair, send.tlvs),
+        Version::V2 => tlvs(pair, send.tlvs, ctx.unique_id(pair.facts.id)),
     };
     let header = Header { local: false, addresses: addresses(pair), tlvs };
     let mut prologue = Vec::new();
@@ -62,8 +62,8 @@ fn own_addresses(pair: &Pair) -> Addresses {
     }
 }
 
-/// Of what we know, what `wanted` tells to send.
-fn tlvs(pair: &Pair, wanted: SendTlvs) -> Tlvs {
+/// Of what we know, what `wanted` tells to send; `own_id` is ours, if nobody gave the connection one before us.
+fn tlvs(pair: &Pair, wanted: SendTlvs, own_id: [u8; 16]) -> Tlvs {
     let facts = &pair.facts;
     let told = facts.header.as_deref().map(|header| &header.tlvs);
     let alpn = || match &facts.tls {
@@ -72,7 +72,7 @@ fn tlvs(pair: &Pair, wanted: SendTlvs) -> Tlvs {
     };
     let unique_id = || match told.and_then(|told| told.unique_id.clone()) {
         Some(id) => id,
-        None => facts.id.to_be_bytes().into(),
+        None => own_id.into(),
     };
     Tlvs {
         authority: facts.server_name.clone().filter(|_| wanted.authority),
@@ -120,9 +120,7 @@ mod tests {
 
     #[expect(clippy::disallowed_methods, reason = "nothing here looks at the time")]
     fn pair_of(socket: Socket, client: Address) -> Pair {
-        let mut pair = Pair::new(socket, client, 1, std::time::Instant::now());
-        pair.facts.id = 0x0102_0304_0506_0708;
-        pair
+        Pair::new(socket, client, 1, std::time::Instant::now())
     }
 
     fn over_tcp() -> (Pair, Addresses, Socket) {
@@ -139,6 +137,8 @@ mod tests {
     fn inet(source: &str, destination: &str) -> Addresses {
         Addresses::Inet { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
     }
+
+    const ID: [u8; 16] = *b"one of this kind";
 
     const ALL: SendTlvs =
         SendTlvs { alpn: true, authority: true, ssl: true, certificate: true, unique_id: true, crc32c: true };
@@ -181,18 +181,15 @@ mod tests {
     #[test]
     fn only_what_is_wanted_and_known_is_told() {
         let (mut pair, _, _peer) = over_tcp();
-        assert_eq!(
-            tlvs(&pair, ALL),
-            Tlvs { unique_id: Some(Box::from(&[1, 2, 3, 4, 5, 6, 7, 8][..])), ..Tlvs::default() }
-        );
+        assert_eq!(tlvs(&pair, ALL, ID), Tlvs { unique_id: Some(ID.into()), ..Tlvs::default() });
         pair.facts.server_name = Some("a.test".into());
         pair.facts.tls = Some(Box::new(tls()));
-        let all = tlvs(&pair, ALL);
+        let all = tlvs(&pair, ALL, ID);
         assert_eq!((all.authority.as_deref(), all.alpn.as_deref()), (Some("a.test"), Some(&b"h2"[..])));
         let ssl = all.ssl.unwrap();
         assert!(ssl.used && ssl.certificate_now && ssl.certificate_in_session && ssl.verify == 0);
         assert_eq!((ssl.common_name.as_deref(), ssl.certificate.as_deref()), (Some("one"), Some(&b"0"[..])));
-        let without = tlvs(&pair, SendTlvs { certificate: false, ..ALL }).ssl.unwrap();
+        let without = tlvs(&pair, SendTlvs { certificate: false, ..ALL }, ID).ssl.unwrap();
         assert_eq!((without.common_name.as_deref(), without.certificate), (Some("one"), None));
         let none = SendTlvs {
             alpn: false,
@@ -202,18 +199,18 @@ mod tests {
             unique_id: false,
             crc32c: true,
         };
-        assert_eq!(tlvs(&pair, none), Tlvs::default());
+        assert_eq!(tlvs(&pair, none, ID), Tlvs::default());
     }
 
     #[test]
     fn a_client_without_a_certificate_is_not_called_verified() {
         let (mut pair, _, _peer) = over_tcp();
         pair.facts.tls = Some(Box::new(TlsFacts { certificate: None, der: None, ..tls() }));
-        let ssl = tlvs(&pair, ALL).ssl.unwrap();
+        let ssl = tlvs(&pair, ALL, ID).ssl.unwrap();
         assert!(ssl.used && !ssl.certificate_now && !ssl.certificate_in_session);
         assert_eq!(ssl.verify, NOTHING_VERIFIED);
         pair.facts.tls = Some(Box::new(TlsFacts { resumed: true, verify: 10, ..tls() }));
-        let ssl = tlvs(&pair, ALL).ssl.unwrap();
+        let ssl = tlvs(&pair, ALL, ID).ssl.unwrap();
         assert!(!ssl.certificate_now && ssl.certificate_in_session && ssl.verify == 10);
     }
 
@@ -229,6 +226,6 @@ mod tests {
         };
         pair.facts.server_name.clone_from(&told.authority);
         pair.facts.header = Some(Box::new(Header { tlvs: told.clone(), ..Header::default() }));
-        assert_eq!(tlvs(&pair, ALL), told);
+        assert_eq!(tlvs(&pair, ALL, ID), told);
     }
 }

@@ -751,6 +751,6 @@ mod tests {
                 Why::NotReached
             ]
         );
-        assert_eq!(why.iter().position(|why| why.decides()), Some(6));
+        assert_eq!(why.iter().position(|why| *why == Why::Matches), Some(6));
     }
 }

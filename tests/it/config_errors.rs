@@ -40,6 +40,23 @@ connect = { address = "127.0.0.1:8081", tls = { ca = "missing-ca.pem" } }
 name = "sixth"
 accept = "127.0.0.1:8445"
 connect = "127.0.0.1:8081"
+
+[[service]]
+name = "seventh"
+accept = { address = "127.0.0.1:8446", proxy_protocol = { others = "direct" } }
+connect = { address = "127.0.0.1:8081", send_proxy = { version = "v1", tlvs = ["alpn"] } }
+
+[[service.rule]]
+source = ["10.0.0.1/8"]
+limit = { rate = "100/s" }
+action = "drop"
+
+[[service.route]]
+sni_regex = ['(']
+
+[[service.route]]
+sni = ["a.example.org"]
+fallback = ["all"]
 "#;
 
 #[test]
@@ -61,6 +78,12 @@ fn all_errors_come_in_one_run_each_with_its_place() {
         (28, None, "missing.key"),
         (29, None, "missing-ca.pem"),
         (33, Some(10), "8445"),
+        (38, None, "from"),
+        (39, Some(79), "tlvs"),
+        (42, Some(11), "10.0.0.1/8"),
+        (43, Some(18), "100/s"),
+        (47, Some(14), "unclosed group"),
+        (51, Some(13), "all"),
     ] {
         let start = format!("tunnel.conf:{line}:");
         let mut errors = text.split("error: ").zip(text.split("error: ").skip(1));

@@ -37,6 +37,7 @@ mod reload;
 mod requested;
 mod reset;
 mod resume;
+mod rules;
 mod shutdown;
 mod signals;
 mod slow_reader;

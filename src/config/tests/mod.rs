@@ -420,3 +420,34 @@ fn what_has_no_effect_is_warned_about() {
         ]
     );
 }
+
+/// A file of the project.
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_sample_switched_on_is_good() {
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') => rest.to_owned() + "\n",
+        _ => "\n".to_owned(),
+    };
+    let text: String = document("tunnel.conf").lines().map(switched_on).collect();
+    let (settings, report) = checked(&text);
+    assert!(!report.has_errors(), "{report}");
+    assert!(settings.services.len() > 5);
+}
+
+#[test]
+fn the_examples_of_the_manual_are_good() {
+    let manual = document("man/tunnel.conf.5");
+    let (_, examples) = manual.split_once(".Sh EXAMPLES").unwrap();
+    let blocks = examples.split(".Bd -literal -offset indent\n").skip(1);
+    let mut seen = 0;
+    for block in blocks.filter_map(|block| block.split(".Ed").next()) {
+        let (_, report) = checked(&block.replace("\\e", "\\"));
+        assert!(!report.has_errors(), "{block}\n{report}");
+        seen += 1;
+    }
+    assert!(seen > 5, "{seen} examples");
+}

@@ -108,15 +108,15 @@ const RULES: &[Bad] = &[
     ),
     (
         "action = \"drop\"\nlimit = { rate = \"1/1s\", prefix_v4 = 33 }",
-        "7:38: error: `prefix_v4` must be between 1 and 32",
+        "7:38: error: `prefix_v4` must be between 0 and 32",
     ),
     (
-        "action = \"drop\"\nlimit = { rate = \"1/1s\", prefix_v6 = 0 }",
-        "7:38: error: `prefix_v6` must be between 1 and 128",
+        "action = \"drop\"\nlimit = { rate = \"1/1s\", prefix_v6 = 129 }",
+        "7:38: error: `prefix_v6` must be between 0 and 128",
     ),
     (
         "action = \"drop\"\nlimit = { rate = \"1/1s\", sources = 0 }",
-        "7:36: error: `sources` must be between 1 and 10000000",
+        "7:36: error: `sources` must be between 1 and 16000000",
     ),
     (
         "action = \"accept\"\nlimit = { rate = \"1/1s\" }",
@@ -381,6 +381,10 @@ const SERVICES: &[Bad] = &[
     (
         "mode = \"health\"\naccept = \"*:1\"\n[[service.route]]\nsource = [\"::/0\"]\n",
         r#"5:1: error: a service with mode "health" answers by itself and has no `route`"#,
+    ),
+    (
+        "mode = \"health\"\naccept = \"*:1\"\n[[service.rule]]\naction = \"drop\"\n",
+        r#"5:1: error: a service with mode "health" answers by itself and has no `rule`"#,
     ),
     (
         "mode = \"demo\"\naccept = \"*:1\"\nreply = \"ok\"\n",

@@ -327,4 +327,10 @@ fn the_corpus_of_the_fuzzer_holds_its_promises() {
     assert_eq!(real("openssl-noname").server_name, None);
     assert_eq!(real("gnutls-cli").server_name.as_deref(), Some("site1.example.com"));
     assert_eq!(real("curl").server_name.as_deref(), Some("site1.example.com"));
+    assert_eq!(real("python").alpn, [Box::from(&b"http/1.1"[..])]);
+    // Post-quantum: more than one segment.
+    let chromium = real("chromium");
+    assert_eq!(chromium.server_name.as_deref(), Some("site1.example.com"));
+    assert_eq!(chromium.alpn.first().map(|name| &**name), Some(&b"h2"[..]));
+    assert!(chromium.offers_tls13);
 }
