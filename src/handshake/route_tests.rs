@@ -10,16 +10,12 @@ use crate::log::{Level, Log};
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::{Fallback, Match, RouteTable};
-use crate::policy::rules::Rules;
-use crate::policy::service::{Peek, Route, RouteAction, Service, Timeouts, Truncation};
-use crate::policy::upstream::Upstream;
-use crate::stats::ServiceStats;
+use crate::policy::service::{Peek, Route, RouteAction, Service};
 use crate::stream::testing::{drain, unix_pair};
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Header, Ssl, Tlvs};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The programs whose hellos ask for site1.example.com, and the route that takes each.
@@ -50,26 +46,15 @@ fn takes(names: &[&str], alpn: &[&str]) -> Match {
 }
 
 fn service(peek: Peek, matches: &[Match], action: &RouteAction) -> Service {
-    let route = |number: usize| Route {
-        name: format!("route-{number}").into(),
-        action: action.clone(),
-        accept_tls: None,
-        upstream: Upstream::default(),
-        connect_tls: None,
-        send_proxy: None,
+    let route = |number: usize| {
+        let name = format!("route-{number}");
+        Route { action: action.clone(), ..Route::plain(&name) }
     };
     Service {
-        name: "test".into(),
-        timeouts: Timeouts::default(),
-        buffer: 64 * 1024,
-        truncation: Truncation::Reset,
-        proxy_protocol: None,
-        monitor: None,
-        rules: Rules::default(),
         peek,
         routes: (0..matches.len()).map(route).collect(),
         table: RouteTable::build(matches).unwrap(),
-        stats: Arc::new(ServiceStats::default()),
+        ..Service::plain()
     }
 }
 

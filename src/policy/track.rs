@@ -74,6 +74,19 @@ pub struct Limits {
     pub sources: usize,
 }
 
+impl Limits {
+    /// None; every address is a source of its own in IPv4, every network of 64 bits in IPv6.
+    pub const NONE: Self = Self {
+        connections: None,
+        rate: None,
+        handshake_failures: None,
+        bytes: None,
+        v4_prefix: 32,
+        v6_prefix: 64,
+        sources: 100_000,
+    };
+}
+
 /// A kind of event that a source is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -448,15 +461,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicU32, AtomicU64};
 
-    const UNLIMITED: Limits = Limits {
-        connections: None,
-        rate: None,
-        handshake_failures: None,
-        bytes: None,
-        v4_prefix: 32,
-        v6_prefix: 64,
-        sources: 1000,
-    };
+    const UNLIMITED: Limits = Limits { sources: 1000, ..Limits::NONE };
 
     fn per_second(most: u64) -> Option<Rate> {
         Some(Rate { most, per: Duration::from_secs(1) })
