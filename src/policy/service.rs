@@ -30,6 +30,8 @@ pub struct Service {
     pub peek: Peek,
     /// At least one.
     pub routes: Box<[Route]>,
+    /// Whether one of them terminates TLS.
+    pub terminates: bool,
     pub table: RouteTable,
     pub stats: Arc<ServiceStats>,
 }
@@ -175,6 +177,7 @@ impl Service {
             rules: Rules::default(),
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
+            terminates: false,
             table: RouteTable::default(),
             stats: Arc::default(),
         }
