@@ -5,6 +5,7 @@
 //! and each begins with another peer, so that neither drift nor neighbourhood favours one.
 //! Invariant: a peer that changes or loses bytes, or does not start, has no figures.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -282,11 +283,15 @@ fn introduce(target: &Target) -> Fallible<()> {
 fn exceed(target: &Target) -> Fallible<()> {
     let mut accepted = 0;
     while accepted <= 2 * u64::from(LIMIT) {
-        let outcome = connect::run(target, AT_ONCE, FILLING)?;
-        if outcome.failed > 0 {
-            return Ok(());
+        match connect::run(target, AT_ONCE, FILLING) {
+            Ok(outcome) if outcome.failed == 0 => accepted += outcome.done,
+            Ok(_) => return Ok(()),
+            // Refused so soon that even connecting or asking failed.
+            Err(error) => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => return Ok(()),
+                _ => return Err(error),
+            },
         }
-        accepted += outcome.done;
     }
     Err(format!("it let one address connect {accepted} times").into())
 }
