@@ -81,7 +81,7 @@ pub enum Reason {
     BadHello(&'static str),
     /// The client's first bytes are no HTTP request that names one host; why.
     BadRequest(&'static str),
-    /// The name in the TLS library's hands is not the one that was routed.
+    /// The name in the TLS library's hands is not the one that was routed, or the protocol none of those that were offered.
     NameChanged,
     /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
     ProxyHeader(Box<str>),

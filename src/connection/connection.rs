@@ -255,6 +255,10 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
+        // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
+        if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
+            self.pair.facts.judged.handshake_failed(ctx.now);
+        }
         match reason {
             Reason::Handshake(Side::Client, _)
             | Reason::NotTls(_)

@@ -37,6 +37,8 @@ pub struct Question {
     /// The addresses of this host, with that port.
     pub host: Box<str>,
     pub port: u16,
+    /// When who asks gives up.
+    pub until: Instant,
 }
 
 /// What it is told: addresses, at least one, or why there are none.

@@ -27,13 +27,12 @@ pub struct Plan {
 impl Plan {
     /// A plan that relays to the servers of its routes.
     pub fn relay(service: Service) -> Self {
-        let towards_server = |service: &Service, route: &Route| {
+        let towards_server = |route: &Route| {
             iter::empty()
                 .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
                 .chain([connect::STEP])
                 .chain(route.send_proxy.map(|_| send_proxy::STEP))
                 .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
-                .chain(service.rules.wants(Stage::Relay).then_some(rules::RELAY))
                 .collect()
         };
         Self::compose(service, towards_server, &Duplex)
@@ -41,18 +40,18 @@ impl Plan {
 
     /// A plan whose relay answers by itself and connects nowhere.
     pub fn answer(service: Service, relay: &'static dyn Relay) -> Self {
-        Self::compose(service, |_, _| Vec::new(), relay)
+        Self::compose(service, |_| Vec::new(), relay)
     }
 
     fn compose(
         service: Service,
-        towards_server: impl Fn(&Service, &Route) -> Vec<Step>,
+        towards_server: impl Fn(&Route) -> Vec<Step>,
         relay: &'static dyn Relay,
     ) -> Self {
         let mut known: Vec<Arc<[Step]>> = Vec::new();
         let back = |route: &Route| {
             let mut steps = towards_client(&service, route);
-            steps.extend(towards_server(&service, route));
+            steps.extend(towards_server(route));
             steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {

@@ -10,10 +10,15 @@ use crate::event::Key;
 use crossbeam_queue::ArrayQueue;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Answers that may wait for one worker. Beyond it they are lost, and who asked gives up when its time is over: a worker
 /// that does not come to read so many has other troubles.
 const CAPACITY: usize = 1024;
+
+/// Addresses of a name that are kept, in the resolver's order: each may cost the time of a connect, and whose name it is
+/// says how many there are. Few names have more than eight.
+const ADDRESSES: usize = 16;
 
 /// The inboxes of all workers.
 #[derive(Debug)]
@@ -47,7 +52,12 @@ impl Ask for Names {
     fn ask(&self, question: Question) -> bool {
         let (inboxes, queue) = (Arc::clone(&self.inboxes), Arc::clone(&self.queue));
         let task = move || {
-            let Question { worker, key, host, port } = question;
+            let Question { worker, key, host, port, until } = question;
+            // Behind a name server that hung, the threads would else work off questions of those who have given up, while
+            // those who come meanwhile give up in turn.
+            if clock() >= until {
+                return;
+            }
             let answer = resolve(&host, port);
             if inboxes.0[worker].push((key, answer)).is_ok() {
                 queue.bell(worker).signal();
@@ -57,14 +67,73 @@ impl Ask for Names {
     }
 }
 
+fn clock() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "once per question, on a thread that is about to wait for the network"
+    )]
+    Instant::now()
+}
+
 /// Blocks for as long as the system's resolver does.
 fn resolve(host: &str, port: u16) -> Answer {
     let found = (host, port).to_socket_addrs().map_err(|error| error.to_string().into_boxed_str())?;
+    let addresses = first_ones(found);
+    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
+}
+
+/// The first of `found`, each once.
+fn first_ones(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
-        if !addresses.contains(&address) {
+        if addresses.len() < ADDRESSES && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::tasks::Task;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn nobody_works_for_who_has_given_up() {
+        let names = Names {
+            tasks: Tasks::start("test", 1).unwrap(),
+            inboxes: Arc::new(Inboxes::new(1)),
+            queue: Arc::new(Queue::new(1).unwrap()),
+        };
+        let ask = |index, until| {
+            let key = Key { index, generation: 0 };
+            names.ask(Question { worker: 0, key, host: "127.0.0.1".into(), port: 1, until })
+        };
+        let (go, blocked) = mpsc::channel::<()>();
+        let block: Task = Box::new(move || {
+            let _until_it_may = blocked.recv();
+        });
+        assert!(names.tasks.submit(block).is_ok());
+        let now = clock();
+        assert!(ask(1, now) && ask(2, now + Duration::from_secs(3600)));
+        drop(go);
+        let first = loop {
+            match names.inboxes.pop(0) {
+                Some((key, _)) => break key.index,
+                None => thread::yield_now(),
+            }
+        };
+        assert_eq!(first, 2);
+    }
+
+    #[test]
+    fn a_name_has_a_few_addresses_each_once() {
+        let many = |most: u16| (0..most).flat_map(|port| [SocketAddr::from(([192, 0, 2, 1], port)); 2]);
+        assert_eq!(first_ones(many(3)).len(), 3);
+        let kept = first_ones(many(5000));
+        assert_eq!((kept.len(), kept[1].port()), (ADDRESSES, 1));
+    }
 }

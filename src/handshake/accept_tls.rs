@@ -24,7 +24,11 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
     match tls.handshake(&mut ctx.buffers.scratch) {
         Handshake::Wait => Ok(Progress::Wait(For { side: Side::Client, read: true, patience: None })),
         Handshake::Failed(how) => Err(failed(how)),
-        Handshake::Done if !same_name(tls, pair.facts.server_name.as_deref()) => Err(Reason::NameChanged),
+        Handshake::Done
+            if !same_name(tls, pair.facts.server_name.as_deref()) || !was_offered(tls, &pair.facts.alpn) =>
+        {
+            Err(Reason::NameChanged)
+        }
         Handshake::Done => {
             if service.truncation == Truncation::Close {
                 tls.forgive_truncation();
@@ -55,4 +59,10 @@ fn same_name(tls: &TlsStream, routed: Option<&str>) -> bool {
         (None, Some(_)) => tls.resumed(),
         _ => false,
     }
+}
+
+/// Whether the protocol that was agreed on stands in the hello that was judged: after a HelloRetryRequest the library reads
+/// another one, which may offer others.
+fn was_offered(tls: &TlsStream, offered: &[Box<[u8]>]) -> bool {
+    tls.alpn().is_none_or(|agreed| offered.iter().any(|protocol| **protocol == *agreed))
 }

@@ -7,14 +7,18 @@ use crate::connection::context::{Ctx, OwnAddresses, Question};
 use crate::connection::pair::Pair;
 use crate::error::Reason;
 use crate::policy::service::Service;
-use crate::policy::target::Requested;
+use crate::policy::target::{Requested, leads_to};
 use crate::policy::upstream::Server;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const STEP: Step = Step { name: "resolving the name that the client asked for", run, expired };
+
+/// The longest that a question can wait: a time beyond what the clock can count never comes.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let route = &service.routes[pair.facts.route];
@@ -29,11 +33,13 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         (None, Ok(address)) => Box::new([SocketAddr::new(address, requested.port)]),
         (None, Err(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
-            let question = Question { worker: ctx.worker, key, host: name, port: requested.port };
+            let patience = service.timeouts.connect;
+            let until = ctx.now + patience.min(LONGEST_PATIENCE);
+            let question = Question { worker: ctx.worker, key, host: name, port: requested.port, until };
             if !ctx.asks.ask(question) {
                 return Err(Reason::Resolve("too many names wait to be resolved".into()));
             }
-            return Ok(Progress::Ask(service.timeouts.connect));
+            return Ok(Progress::Ask(patience));
         }
     };
     let own = ctx.own.get();
@@ -57,8 +63,8 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 /// Whether `target` is one of our own listeners. Networks that are allowed by name may be served by another service of
 /// ours; a service that connects to itself would never come to an end.
 fn is_ours(target: SocketAddr, requested: &Requested, service: &str, own: &OwnAddresses) -> bool {
-    let ip = target.ip().to_canonical();
-    let allowed = requested.allows(ip);
+    let ip = leads_to(target.ip());
+    let allowed = requested.allows(target.ip());
     own.iter().any(|(address, of)| {
         let Address::Inet(listening) = address else { return false };
         let listens = listening.ip().to_canonical();
@@ -93,6 +99,8 @@ mod tests {
             ("127.0.0.1:444", &nothing, "web", false),
             ("203.0.113.99:443", &nothing, "web", false),
             ("192.0.2.1:8443", &nothing, "web", true),
+            ("[64:ff9b::192.0.2.1]:8443", &nothing, "web", true),
+            ("[64:ff9b::127.0.0.1]:443", &nothing, "web", true),
             ("127.0.0.1:443", &loopback, "other", false),
             ("127.0.0.1:443", &loopback, "web", true),
         ] {

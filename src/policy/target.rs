@@ -40,6 +40,11 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Where `address` leads to: the IPv4 address that it carries, or itself.
+pub fn leads_to(address: IpAddr) -> IpAddr {
+    carried(address).map_or(address, IpAddr::V4)
+}
+
 /// The IPv4 address that a mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056) address leads to.
 fn carried(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return None };

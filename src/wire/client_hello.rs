@@ -25,7 +25,8 @@ pub const MAX_HELLO: usize = 64 << 10;
 /// refused.
 const MAX_EXTENSIONS: usize = 128;
 
-/// The most protocols kept of a client's list; the rest is walked but not remembered.
+/// The most protocols in a client's list; clients offer two or three. A hello with more is refused: one that was walked but
+/// not remembered would be hidden from rules and routes, and seen by the TLS library or the server.
 pub const MAX_PROTOCOLS: usize = 32;
 
 /// What a client says before anything else.
@@ -34,7 +35,8 @@ pub struct ClientHello {
     /// The host name (RFC 6066 section 3): lower case, visible ASCII, no trailing dot, 1 to 255 bytes. An IP address
     /// does not belong here, but is kept as it came; see [`Self::names_an_address`].
     pub server_name: Option<Box<str>>,
-    /// The names of the protocols offered (RFC 7301), in the client's order, at most [`MAX_PROTOCOLS`].
+    /// The names of the protocols offered (RFC 7301), in the client's order, at most
+    /// [`MAX_PROTOCOLS`].
     pub alpn: Vec<Box<[u8]>>,
     /// The version field of the hello: 0x0303 for TLS 1.2 and later.
     pub legacy_version: u16,
@@ -178,9 +180,7 @@ fn message(payload: &[u8], length: usize) -> Result<ClientHello, Stop> {
         count += 1;
         match kind {
             SERVER_NAME => hello.server_name = Some(server_name(data).map_err(Stop::Bad)?),
-            ALPN => {
-                hello.alpn = protocols(data).ok_or(Stop::Bad("the list of protocols (ALPN) is malformed"))?
-            }
+            ALPN => hello.alpn = protocols(data).map_err(Stop::Bad)?,
             SUPPORTED_VERSIONS => {
                 hello.offers_tls13 =
                     offers_tls13(data).ok_or(Stop::Bad("the list of versions is malformed"))?;
@@ -250,17 +250,19 @@ pub(super) fn host_name(name: &[u8]) -> Result<Box<str>, NameFault> {
 }
 
 /// RFC 7301 section 3.1: at least one name, none empty.
-fn protocols(data: &[u8]) -> Option<Vec<Box<[u8]>>> {
+fn protocols(data: &[u8]) -> Result<Vec<Box<[u8]>>, &'static str> {
+    const MALFORMED: &str = "the list of protocols (ALPN) is malformed";
     let mut outer = Reader(data);
-    let mut list = Reader(outer.vector16().filter(|list| !list.is_empty())?);
+    let mut list = Reader(outer.vector16().filter(|list| !list.is_empty()).ok_or(MALFORMED)?);
     let mut names = Vec::new();
     while !list.0.is_empty() {
-        let name = list.vector8().filter(|name| !name.is_empty())?;
-        if names.len() < MAX_PROTOCOLS {
-            names.push(name.into());
+        let name = list.vector8().filter(|name| !name.is_empty()).ok_or(MALFORMED)?;
+        if names.len() >= MAX_PROTOCOLS {
+            return Err("more than 32 protocols (ALPN)");
         }
+        names.push(name.into());
     }
-    outer.0.is_empty().then_some(names)
+    if outer.0.is_empty() { Ok(names) } else { Err(MALFORMED) }
 }
 
 /// RFC 8446 section 4.2.1.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host that an HTTP/1 request asks for (RFC 9112 section 3.2): of the target in absolute form or of CONNECT, else
-//! of `Host`.
+//! The host that an HTTP/1 request asks for (RFC 9112 section 3.2): of `Host`, and of the target in absolute form or of
+//! CONNECT, which must name the same.
 //!
 //! Invariants: nothing is decided before the whole head is there; what names its host twice or in a form that two readers
 //! may read differently is refused, never guessed, so that the server behind cannot see another host than the one that
@@ -50,15 +50,21 @@ fn host(request: &Request<'_, '_>) -> Result<Option<Box<str>>, &'static str> {
     if hosts.next().is_some() {
         return Err("more than one Host header");
     }
-    // It must be a good one even where the target overrides it (RFC 9112 section 3.2).
+    // It must be a good one even where the target names one too (RFC 9112 section 3.2).
     let named = match header {
         Some(header) => name(header.value.trim_ascii())?,
         None if request.version == Some(1) => return Err("an HTTP/1.1 request without a Host header"),
         None => None,
     };
     let target = request.path.unwrap_or_default();
+    // RFC 9112 section 3.2.2 lets the target override the header, which servers do or do not: what the two say must be
+    // one host, or another one could be served than was routed.
+    let agreed = |target: Box<str>| match header {
+        Some(_) if named.as_ref() != Some(&target) => Err("a target and a Host header that differ"),
+        _ => Ok(Some(target)),
+    };
     if request.method == Some("CONNECT") {
-        return name(target.as_bytes())?.map(Some).ok_or("CONNECT to nowhere");
+        return agreed(name(target.as_bytes())?.ok_or("CONNECT to nowhere")?);
     }
     if target.starts_with('/') || target == "*" {
         return Ok(named);
@@ -69,7 +75,7 @@ fn host(request: &Request<'_, '_>) -> Result<Option<Box<str>>, &'static str> {
         return Err("a request target of an unknown form");
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    name(authority.as_bytes())?.map(Some).ok_or("a request target without a host")
+    agreed(name(authority.as_bytes())?.ok_or("a request target without a host")?)
 }
 
 /// The name in `host`, "name:port", "[2001:db8::1]:port" (RFC 3986 section 3.2.2); none if there is nothing. Fewer
@@ -218,18 +224,27 @@ mod tests {
     }
 
     #[test]
-    fn the_target_goes_before_the_header() {
+    fn a_target_that_names_a_host_names_that_of_the_header() {
         for (line, host) in [
             ("GET http://B.test/a.test", "b.test"),
-            ("GET HTTP://b.test:80?x", "b.test"),
-            ("GET https://b.test#x", "b.test"),
+            ("GET HTTP://b.test:80?x", "b.test."),
+            ("GET https://b.test#x", "B.test:443"),
             ("CONNECT b.test:443", "b.test"),
-            ("CONNECT [::1]:443", "::1"),
-            ("OPTIONS *", "a.test"),
-            ("GET /http://b.test/", "a.test"),
+            ("CONNECT [::1]:443", "[::1]"),
+            ("OPTIONS *", "b.test"),
+            ("GET /http://a.test/", "b.test"),
         ] {
-            let request = format!("{line} HTTP/1.1\r\nHost: a.test\r\n\r\n");
-            assert_eq!(done(request.as_bytes()).as_deref(), Some(host), "{line}");
+            let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let expected = if host == "[::1]" { "::1" } else { "b.test" };
+            assert_eq!(done(request.as_bytes()).as_deref(), Some(expected), "{line}");
+        }
+        // Servers do not agree on which of two counts.
+        for line in ["GET http://b.test/", "CONNECT b.test:443"] {
+            for host in ["a.test", ""] {
+                let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                assert_eq!(bad(request.as_bytes()), "a target and a Host header that differ");
+            }
+            assert_eq!(done(format!("{line} HTTP/1.0\r\n\r\n").as_bytes()).as_deref(), Some("b.test"));
         }
         for line in [
             "GET a.test",
@@ -303,7 +318,7 @@ mod tests {
     fn nothing_is_decided_before_the_head_is_whole() {
         let requests: [&[u8]; 5] = [
             &with_host("a.test:80"),
-            b"GET http://b.test/ HTTP/1.1\nHost: a.test\n\n",
+            b"GET http://a.test/ HTTP/1.1\nHost: a.test\n\n",
             b"\r\n\r\nCONNECT [::1]:443 HTTP/1.0\r\nX:\r\n\r\n",
             b"POST / HTTP/1.1\r\nHost:a.test\r\nContent-Length: 4\r\n\r\n",
             b"PROPFIND / HTTP/1.1\r\nHost: a.test\r\n\r\n",

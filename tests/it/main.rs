@@ -38,6 +38,7 @@ mod reload;
 mod requested;
 mod reset;
 mod resume;
+mod review;
 mod routing;
 mod rules;
 mod shutdown;

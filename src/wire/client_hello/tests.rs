@@ -201,8 +201,11 @@ fn malformed_lists_are_refused() {
 
 #[test]
 fn long_lists_are_bounded() {
-    let many = done(&one(&[alpn(&[&b"x"[..]; 5000])]));
-    assert_eq!(many.alpn.len(), MAX_PROTOCOLS);
+    let many = |count: usize| one(&[alpn(&vec![&b"x"[..]; count])]);
+    assert_eq!(done(&many(MAX_PROTOCOLS)).alpn.len(), MAX_PROTOCOLS);
+    for count in [MAX_PROTOCOLS + 1, 5000] {
+        assert_eq!(bad(&many(count)), "more than 32 protocols (ALPN)");
+    }
     let longest = [b'x'; 255];
     assert_eq!(done(&one(&[alpn(&[&longest])])).alpn, [Box::from(&longest[..])]);
     let extensions = |count: u16| (0..count).map(|n| extension(0x7000 + n, &[])).collect::<Vec<_>>();
