@@ -24,7 +24,9 @@ mod handshake;
 mod harness_sees;
 #[cfg(not(feature = "aws-lc"))]
 mod hostile;
+mod identity;
 mod init_script;
+mod injection;
 mod limits;
 mod logging;
 mod phases;
