@@ -10,7 +10,7 @@ use crate::harness::{
 };
 use crate::program::echo;
 use crate::proxy_protocol::{TAKES, parse, recorder, service};
-use openssl::ssl::{SslContextBuilder, SslVerifyMode, SslVersion};
+use openssl::ssl::{NameType, SslContextBuilder, SslVerifyMode, SslVersion};
 use std::net::SocketAddr;
 
 /// A client that asks for `name` and takes whichever certificate it is shown.
@@ -213,14 +213,19 @@ fn server_name(length: usize, letter: u8) -> Vec<u8> {
 
 const DECODE_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 50];
 
+/// Where the extensions of the body of a hello begin, their length first.
+fn extensions(body: &[u8]) -> usize {
+    let ciphers = 35 + usize::from(body[34]);
+    let compressions = ciphers + 2 + usize::from(u16::from_be_bytes([body[ciphers], body[ciphers + 1]]));
+    compressions + 1 + usize::from(body[compressions])
+}
+
 /// A hello, in as many records as it takes, with `new` for `old` in its extensions, and all lengths made to fit.
 fn patched(hello: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let body = &hello[9..];
     let at = body.windows(old.len()).position(|window| window == old).expect("the hello has it");
     let mut changed = [&body[..at], new, &body[at + old.len()..]].concat();
-    let ciphers = 35 + usize::from(body[34]);
-    let compressions = ciphers + 2 + usize::from(u16::from_be_bytes([body[ciphers], body[ciphers + 1]]));
-    let extensions = compressions + 1 + usize::from(body[compressions]);
+    let extensions = extensions(body);
     let length = u16::try_from(changed.len() - extensions - 2).unwrap();
     changed[extensions..extensions + 2].copy_from_slice(&length.to_be_bytes());
     let length = u32::try_from(changed.len()).unwrap().to_be_bytes();
@@ -272,17 +277,14 @@ fn protocol_lists_are_read_within_their_bounds() {
         peer.send(&patched(&whole, &good, bad));
         assert_eq!(peer.receive_all().0, DECODE_ERROR, "{bad:?}");
     }
-    // The longest list that two bytes can tell of, beyond what a hello may take.
-    let list = many(255);
+    // The longest list for which the extensions can tell their length makes the hello longer than one may be.
+    let room = 65_535 - (whole.len() - 9 - extensions(&whole[9..]) - 2 - good.len()) - 6;
+    let list = [many(room / 256), entry(&vec![b'x'; room % 256 - 1])].concat();
     let size = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
-    let extension = [&[0, 16][..], &size(list.len() + 2), &size(list.len()), &list].concat();
+    let longest = [&[0, 16][..], &size(list.len() + 2), &size(list.len()), &list].concat();
     let mut peer = Peer::plain(to);
-    let too_long = std::panic::catch_unwind(|| patched(&whole, &good, &extension));
-    // With the other extensions it does not fit into a hello at all.
-    if let Ok(hello) = too_long {
-        let _refused_early = peer.try_send(&hello);
-        assert_eq!(peer.receive_all().0, DECODE_ERROR);
-    }
+    peer.send(&patched(&whole, &good, &longest));
+    assert_eq!(peer.receive_all().0, DECODE_ERROR);
     assert_eq!(backend.accepted(), before, "the server was bothered");
 }
 
@@ -300,7 +302,7 @@ fn server_random(to: SocketAddr, hello: &[u8]) -> Vec<u8> {
 #[test]
 fn randoms_never_repeat() {
     let (pki, backend) = (Pki::new(), Backend::echo(Listening::default()));
-    let options = Options { level: "error", ..Options::global("workers = 4") };
+    let options = Options { level: "notice", ..Options::global("workers = 4") };
     let tunnel = Tunnel::start_with(&routed(&pki.server.toml(), backend.address(), ""), options);
     let hello = hello(&TlsClient::new(&pki));
     let count = full(100_000, 1_000);
@@ -318,7 +320,7 @@ fn a_hello_said_twice_leaves_nothing_behind() {
     let (pki, backend) = (Pki::new(), Backend::echo(Listening::default()));
     let tls = format!("{}, groups = \"P-384\", {}, verify = \"optional\"", pki.server.toml(), ca(&pki));
     let routes = "[[service.route]]\nsni = [\"localhost\"]\n";
-    let options = Options { level: "error", ..Options::default() };
+    let options = Options { level: "notice", ..Options::default() };
     let tunnel = Tunnel::start_with(&routed(&tls, backend.address(), routes), options);
     let to = tunnel.address("web");
     let client = TlsClient::with(&pki, |builder| builder.set_groups_list("P-256:P-384").unwrap());
@@ -568,23 +570,22 @@ fn a_local_header_is_judged_by_its_senders_address() {
     }
 }
 
-/// Row 15: a session with one server is offered to no other, though both are at one address.
-#[test]
-fn sessions_with_servers_stay_with_their_name() {
-    let (pki, inner) = (Pki::new(), Pki::new());
-    let both = inner.issue("both", &["one.test", "two.test"]);
+/// Two routes to one address where two servers have names of their own; the outcome of a connection is the name that it
+/// asked for, and whether it resumed a session.
+fn two_servers(pki: &Pki) -> (Tunnel, Backend<(Option<String>, bool)>) {
+    let both = pki.issue("both", &["one.test", "two.test"]);
     let backend = Backend::start(Listening::tls(&both), |mut peer: Peer| {
         peer.receive_all();
         peer.half_close();
         let ssl = peer.tls().ssl();
-        (ssl.servername(openssl::ssl::NameType::HOST_NAME).map(str::to_owned), ssl.session_reused())
+        (ssl.servername(NameType::HOST_NAME).map(str::to_owned), ssl.session_reused())
     });
     let route = |name: &str| {
         format!(
             "[[service.route]]\nsni = [\"{name}\"]\nconnect = {{ address = [\"{}\"], tls = {{ ca = \"{}\", \
              server_name = \"{name}\" }} }}\n",
             backend.address(),
-            inner.ca.display()
+            pki.ca.display()
         )
     };
     let text = format!(
@@ -593,16 +594,37 @@ fn sessions_with_servers_stay_with_their_name() {
         route("one.test"),
         route("two.test")
     );
-    let tunnel = Tunnel::start_with(&text, Options::global("workers = 1"));
-    let mut count = 0;
-    for (name, reused) in
-        [("one.test", false), ("two.test", false), ("one.test", true), ("two.test", true), ("one.test", true)]
-    {
+    (Tunnel::start_with(&text, Options::global("workers = 1")), backend)
+}
+
+/// Visits the servers of those names, one after the other; which visits resumed a session.
+#[track_caller]
+fn visit(names: &[&str]) -> Vec<bool> {
+    let pki = Pki::new();
+    let (tunnel, backend) = two_servers(&pki);
+    let visits = names.iter().enumerate().map(|(number, name)| {
         let mut peer = asking(&pki, name, |_| ()).connect(tunnel.address("web")).unwrap();
         peer.half_close();
         peer.receive_all();
-        assert_eq!(backend.next(), (Some(name.to_owned()), reused));
-        count += 1;
-        tunnel.wait_closed(count);
-    }
+        let (asked, reused) = backend.next();
+        assert_eq!(asked.as_deref(), Some(*name));
+        tunnel.wait_closed(number + 1);
+        reused
+    });
+    visits.collect()
+}
+
+/// Row 15: a session with one server is offered to no other, though both are at one address.
+#[test]
+fn sessions_with_servers_stay_with_their_name() {
+    assert_eq!(visit(&["one.test", "one.test", "two.test", "two.test"]), [false, true, false, true]);
+}
+
+/// A service keeps its sessions with the servers of all its routes.
+///
+/// FINDING, fails as of 2026-11-21: `Ctx::keep_ticket` (connection/context.rs) takes the sessions of other routes for those
+/// of before a reload, as they have another policy, and drops them; who alternates between routes never resumes.
+#[test]
+fn sessions_with_the_servers_of_two_routes_are_kept_beside_each_other() {
+    assert_eq!(visit(&["one.test", "two.test", "one.test", "two.test"]), [false, false, true, true]);
 }
