@@ -46,5 +46,6 @@ mod slow_reader;
 mod small_buffer;
 mod stuck;
 mod syslogd;
+mod told;
 mod transfer;
 mod truncation;

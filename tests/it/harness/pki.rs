@@ -60,7 +60,7 @@ impl Pki {
         pki
     }
 
-    /// An ECDSA certificate for `names` (DNS names or IP addresses), in files named after `stem`.
+    /// An ECDSA certificate for `names` (DNS names, IP addresses, URIs or e-mail addresses), in files named after `stem`.
     pub(crate) fn issue(&self, stem: &str, names: &[&str]) -> Files {
         self.issue_for(stem, names, &ecdsa())
     }
@@ -108,6 +108,10 @@ impl Pki {
         for name in names {
             if name.parse::<IpAddr>().is_ok() {
                 alternatives.ip(name)
+            } else if name.contains("://") {
+                alternatives.uri(name)
+            } else if name.contains('@') {
+                alternatives.email(name)
             } else {
                 alternatives.dns(name)
             };
