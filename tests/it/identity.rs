@@ -4,7 +4,9 @@
 //!
 //! Not here: sessions (`resume`), what a server is told of a client (`told`), what of it is logged (`injection`).
 
-use crate::harness::{Backend, Line, Listening, Options, Peer, Pki, TlsClient, Tunnel, full, hello, show};
+use crate::harness::{
+    Backend, Files, Line, Listening, Options, Peer, Pki, TlsClient, Tunnel, full, hello, show,
+};
 use crate::program::echo;
 use crate::proxy_protocol::{parse, recorder, service};
 use crate::told::TELLS;
@@ -156,54 +158,85 @@ impl Write for Reframing {
     }
 }
 
+/// A service with the route "closed", which wants a certificate, and "open" for everybody who asks for another name.
+struct Gates {
+    pki: Pki,
+    backend: Backend<u64>,
+    tunnel: Tunnel,
+    guest: Files,
+}
+
+impl Gates {
+    fn new() -> Self {
+        let (pki, backend) = (Pki::new(), Backend::echo(Listening::default()));
+        let routes = format!(
+            "[[service.route]]\nname = \"closed\"\nsni = [\"closed.test\"]\ntls = {{ {} }}\n\
+             [[service.route]]\nname = \"open\"\nfallback = [\"no-name\", \"unknown-name\"]\n",
+            ca(&pki)
+        );
+        let tunnel = Tunnel::start(&routed(&pki.server.toml(), backend.address(), &routes));
+        let guest = pki.issue("guest", &["guest"]);
+        Self { pki, backend, tunnel, guest }
+    }
+
+    /// Whether a client is served whose hello is so large, cut like that, with a certificate or none.
+    fn serves(&self, kilobytes: usize, size: usize, together: usize, certified: bool) -> bool {
+        let protocols = [&[255][..], &[b'x'; 255]].concat().repeat(4 * kilobytes);
+        let client = asking(&self.pki, "closed.test", |builder| {
+            if kilobytes > 0 {
+                builder.set_alpn_protos(&protocols).unwrap();
+            }
+            if certified {
+                show(builder, &self.guest);
+            }
+        });
+        let socket = TcpStream::connect(self.tunnel.address("web")).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let stream = client.ssl().connect(Reframing { socket, size, together, done: false });
+        stream.is_ok_and(|mut stream| {
+            stream.write_all(b"ping").is_ok() && stream.read(&mut [0; 4]).is_ok_and(|count| count == 4)
+        })
+    }
+}
+
 /// Rows 19, 20 and 21: a hello cut into records and segments in whichever way, and however large, has the route and the
 /// policy that it has whole; never those of clients who ask for nothing.
 #[test]
 fn framing_changes_neither_route_nor_policy() {
-    let (pki, backend) = (Pki::new(), Backend::echo(Listening::default()));
-    let routes = format!(
-        "[[service.route]]\nname = \"closed\"\nsni = [\"closed.test\"]\ntls = {{ {} }}\n\
-         [[service.route]]\nname = \"open\"\nfallback = [\"no-name\", \"unknown-name\"]\n",
-        ca(&pki)
-    );
-    let tunnel = Tunnel::start(&routed(&pki.server.toml(), backend.address(), &routes));
-    let guest = pki.issue("guest", &["guest"]);
-    let long = |kilobytes: usize| {
-        let protocols = [&[255][..], &[b'x'; 255]].concat().repeat(4 * kilobytes);
-        move |builder: &mut SslContextBuilder| builder.set_alpn_protos(&protocols).unwrap()
-    };
+    const WAYS: [(usize, usize); 6] =
+        [(16_384, 1_400), (1_000, 1_400), (64, usize::MAX), (64, 9), (1, usize::MAX), (1, 6)];
+    let gates = Gates::new();
     let (mut served, mut count) = (0, 0);
     for kilobytes in [0, 2, 15, 20, 60] {
-        for (size, together) in
-            [(16_384, 1_400), (1_000, 1_400), (64, usize::MAX), (64, 9), (1, usize::MAX), (1, 6)]
-        {
-            if kilobytes > 2 && size < 64 || kilobytes > 20 && size < 16_384 {
-                continue; // the headers of all the records would make it longer than a hello may be
-            }
-            for certificate in [true, false] {
-                let client = asking(&pki, "closed.test", |builder| {
-                    (kilobytes > 0).then(|| long(kilobytes)(builder));
-                    certificate.then(|| show(builder, &guest));
-                });
-                let socket = TcpStream::connect(tunnel.address("web")).unwrap();
-                socket.set_nodelay(true).unwrap();
-                let stream = client.ssl().connect(Reframing { socket, size, together, done: false });
-                let echoed = stream.is_ok_and(|mut stream| {
-                    stream.write_all(b"ping").is_ok()
-                        && stream.read(&mut [0; 4]).is_ok_and(|count| count == 4)
-                });
-                assert_eq!(
-                    echoed, certificate,
-                    "{kilobytes} kB in records of {size}, segments of {together}"
-                );
-                served += usize::from(certificate);
-                count += 1;
+        for (size, together) in WAYS {
+            // Others make more records than a hello may have, or than `many_records…` is about.
+            if kilobytes == 0 || kilobytes <= 20 && size >= 64 || size >= 1_000 {
+                for certified in [true, false] {
+                    let got = gates.serves(kilobytes, size, together, certified);
+                    assert_eq!(got, certified, "{kilobytes} kB in records of {size}, segments of {together}");
+                    served += usize::from(certified);
+                    count += 1;
+                }
             }
         }
     }
-    assert_eq!(backend.accepted(), served, "the server was bothered");
-    for line in tunnel.wait_closed(count) {
+    assert_eq!(gates.backend.accepted(), served, "the server was bothered");
+    for line in gates.tunnel.wait_closed(count) {
         assert_eq!(line.get("route"), "closed", "{}", line.text);
+    }
+}
+
+/// The same with more records than the library is shown at a time.
+///
+/// FINDING, fails as of 2026-11-21: of the records that are there the library is shown 512 (`MOST_SHOWN` in
+/// stream/tls/wire.rs), and the handshake then waits for the socket, though the rest is held already: until its time is over
+/// (`TlsStream::handshake` does not ask `holds_whole_record`, as reading does).
+#[test]
+fn many_records_are_not_left_waiting() {
+    let gates = Gates::new();
+    for (kilobytes, size) in [(2, 1), (8, 8), (8, 1)] {
+        assert!(gates.serves(kilobytes, size, usize::MAX, true), "{kilobytes} kB in records of {size}");
+        assert!(!gates.serves(kilobytes, size, usize::MAX, false), "{kilobytes} kB in records of {size}");
     }
 }
 
