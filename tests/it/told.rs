@@ -299,3 +299,78 @@ fn a_server_is_known_by_its_names_alone() {
         }
     }
 }
+
+/// Promise G3 on the ways that are new: behind a header, on a route with TLS of its own, with a header in front of what the
+/// server gets. What was cut short arrives as cut short, behind every byte that came before.
+#[test]
+fn a_broken_stream_stays_broken_behind_headers_and_routes() {
+    let pki = Pki::new();
+    let backend = Backend::start(Listening::default(), |mut peer: Peer| {
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4_096];
+        loop {
+            match peer.read(&mut buffer) {
+                Ok(count) => seen.extend_from_slice(&buffer[..count]),
+                Err(end) => return (seen, end),
+            }
+            if seen.ends_with(b"half a requ") {
+                peer.send(b"seen");
+            }
+            if seen.ends_with(b"break") {
+                peer.send(b"half an ans");
+                peer.reset();
+                return (seen, End::Other("ours".to_owned()));
+            }
+        }
+    });
+    let own = format!("tls = {{ {} }}", pki.issue("own", &["own.test"]).toml());
+    let routes = format!(
+        "[[service.rule]]\nsource = [\"203.0.113.0/24\"]\naction = \"reject\"\n\
+         [[service.route]]\nsni = [\"own.test\"]\n{own}\n[[service.route]]\nfallback = [\"unknown-name\"]\n"
+    );
+    let accept = format!("{TAKES}, tls = {{ {} }}", pki.server.toml());
+    let secured = Tunnel::start(&service(&accept, TELLS, backend.address(), &routes));
+    let plain = Tunnel::start(&service(TAKES, TELLS, backend.address(), ""));
+    let connect = |name: &str| {
+        let tunnel = if name.is_empty() { &plain } else { &secured };
+        let mut peer = Peer::plain(tunnel.address("web"));
+        peer.send(&header(0x21, &tlv(2, b"own.test")));
+        match peer {
+            Peer::Plain(socket) if !name.is_empty() => {
+                asking(&pki, name, |_| ()).connect_over(socket).unwrap()
+            }
+            plain => plain,
+        }
+    };
+    let ended = |said: &[u8]| {
+        let (seen, end) = backend.next();
+        assert_eq!(&seen[parse(&seen).1..], said);
+        end
+    };
+    for name in ["", "own.test", "localhost"] {
+        for round in 0..full(200, 10) {
+            let mut client = connect(name);
+            client.send(b"half a requ");
+            assert_eq!(client.receive(4), b"seen");
+            if round % 2 == 0 || name.is_empty() {
+                client.half_close();
+                assert_eq!(client.receive_all().1, End::Clean, "{name:?}: a proper end is one");
+                assert_eq!(ended(b"half a requ"), End::Clean, "{name:?}");
+                let mut client = connect(name);
+                client.send(b"break");
+                let (answer, end) = client.receive_all();
+                assert!(end.is_broken(), "{name:?}: {end:?} behind {answer:?}");
+                ended(b"break");
+            } else {
+                client.fin();
+                assert_eq!(ended(b"half a requ"), End::Reset, "{name:?}: a client that vanished");
+            }
+        }
+        let mut client = connect(name);
+        client.send(b"half a requ");
+        // Who resets before it was read takes it back.
+        assert_eq!(client.receive(4), b"seen");
+        client.reset();
+        assert_eq!(ended(b"half a requ"), End::Reset, "{name:?}: a client that reset");
+    }
+}
