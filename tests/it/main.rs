@@ -22,6 +22,7 @@ mod explain;
 mod half_close;
 mod handshake;
 mod harness_sees;
+mod hellos;
 #[cfg(not(feature = "aws-lc"))]
 mod hostile;
 mod identity;
@@ -39,6 +40,7 @@ mod reload;
 mod requested;
 mod reset;
 mod resume;
+mod routing;
 mod rules;
 mod shutdown;
 mod signals;
