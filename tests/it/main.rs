@@ -25,7 +25,9 @@ mod harness_sees;
 mod hellos;
 #[cfg(not(feature = "aws-lc"))]
 mod hostile;
+mod identity;
 mod init_script;
+mod injection;
 mod limits;
 mod logging;
 mod phases;
@@ -47,5 +49,6 @@ mod slow_reader;
 mod small_buffer;
 mod stuck;
 mod syslogd;
+mod told;
 mod transfer;
 mod truncation;
