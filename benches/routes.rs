@@ -4,7 +4,7 @@
 //!
 //! Not here: what a connection costs beside it (`benches/peers`, scenario `sni-route`).
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "it measures time and prints")]
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::fmt::Write;
 use std::hint::black_box;

@@ -44,7 +44,7 @@ pub(super) const CONNECTIONS: usize = 4000;
 /// Addresses a peer must be able to keep track of in `Role::Limit`; the load comes from all of them in turn.
 pub(super) const SOURCES: u32 = 100_000;
 /// What the limit allows an address at once and per day: more than the load does, and a day so that none is forgotten.
-const LIMIT: u32 = 1000;
+pub(super) const LIMIT: u32 = 1000;
 
 /// haproxy. `splice`: splice always, through pipes of 1 MiB, instead of when haproxy thinks it pays.
 pub(super) fn haproxy(role: Role, place: &Place<'_>, splice: bool) -> String {

@@ -87,6 +87,11 @@ impl Peer {
         self.roles.contains(&role) && (bulk || !self.bulk_only)
     }
 
+    /// Whether it minds what its role says about names and addresses.
+    pub(super) fn minds(&self) -> bool {
+        !matches!(self.program, Program::Tunnel { blind: true })
+    }
+
     /// Where its program lies; `None` if it is not installed.
     pub(super) fn find(&self) -> Option<PathBuf> {
         let name = match self.program {

@@ -5,6 +5,7 @@
 //! and each begins with another peer, so that neither drift nor neighbourhood favours one.
 //! Invariant: a peer that changes or loses bytes, or does not start, has no figures.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +16,7 @@ use super::client::bulk::{Bulk, Transfer};
 use super::client::ping::Ping;
 use super::client::sources::Sources;
 use super::client::{Fleet, Target, connect};
-use super::configs::{Role, SOURCES};
+use super::configs::{LIMIT, Role, SOURCES};
 use super::hello;
 use super::options::Options;
 use super::pattern::Pattern;
@@ -33,7 +34,7 @@ const CHECK: Transfer = Transfer { up: false, connections: 3, bytes: 12_000_000,
 const TRACED: Transfer = Transfer { up: false, connections: 1, bytes: 32_000_000, check: false };
 /// Connections that warm a fresh peer before its memory is read.
 const WARM_UP: usize = 32;
-/// How long a peer's table of sources is filled between two looks whether it is full.
+/// How long a peer's table of sources is filled, or a limit tried, between two looks whether that is enough.
 const FILLING: Duration = Duration::from_secs(1);
 /// A peer counts as quiet when its figures have not moved for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -114,7 +115,7 @@ impl Runner<'_> {
             let started = peer.start(scenario.role, setting).and_then(|running| {
                 // The check would leave buffers behind that idle connections are then measured without.
                 if !fresh {
-                    self.check(scenario.role, &running)?;
+                    self.check(peer, scenario.role, &running)?;
                 }
                 Ok(running)
             });
@@ -137,14 +138,21 @@ impl Runner<'_> {
         }
     }
 
-    /// Moves bytes both ways and compares them; a peer that keeps track of addresses gets to know them.
-    fn check(&self, role: Role, running: &Running) -> Fallible<()> {
+    /// Moves bytes both ways and compares them; one that keeps track of addresses gets to know them, and must
+    /// refuse one that comes too often.
+    fn check(&self, peer: &Peer, role: Role, running: &Running) -> Fallible<()> {
         let version = (role == Role::Terminate).then_some(Version::V13);
         let target = target(role, version, running)?;
         for up in [false, true] {
             Bulk::open(&target, Transfer { up, ..CHECK }, &self.pattern)?.run()?;
         }
-        if role == Role::Limit { introduce(&target) } else { Ok(()) }
+        if role == Role::Limit {
+            introduce(&target)?;
+            if peer.minds() {
+                exceed(&Target { sources: None, ..target })?;
+            }
+        }
+        Ok(())
     }
 
     fn measure(&self, role: Role, case: &Case, running: &Running) -> Fallible<Sample> {
@@ -269,6 +277,23 @@ fn introduce(target: &Target) -> Fallible<()> {
         known += outcome.done;
     }
     Ok(())
+}
+
+/// Connects from one address until the peer refuses it, as it must.
+fn exceed(target: &Target) -> Fallible<()> {
+    let mut accepted = 0;
+    while accepted <= 2 * u64::from(LIMIT) {
+        match connect::run(target, AT_ONCE, FILLING) {
+            Ok(outcome) if outcome.failed == 0 => accepted += outcome.done,
+            Ok(_) => return Ok(()),
+            // Refused so soon that even connecting or asking failed.
+            Err(error) => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => return Ok(()),
+                _ => return Err(error),
+            },
+        }
+    }
+    Err(format!("it let one address connect {accepted} times").into())
 }
 
 /// Waits until a figure has stopped moving; returns it.

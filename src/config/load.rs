@@ -317,6 +317,7 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
         monitor: loaded.monitor,
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
+        terminates: loaded.routes.iter().any(|route| route.accept_tls.is_some()),
         routes: loaded.routes.into(),
         table: loaded.table,
         stats: context.registry.service(&settings.name),

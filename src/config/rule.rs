@@ -38,17 +38,6 @@ const SOURCES: RangeInclusive<usize> = 1..=MOST_SOURCES;
 /// A SHA-256 hash in hex.
 const FINGERPRINT: usize = 64;
 
-/// The limits where nothing is written: none, but every address for itself in IPv4, every network of a site in IPv6.
-const NO_LIMITS: Limits = Limits {
-    connections: None,
-    rate: None,
-    handshake_failures: None,
-    bytes: None,
-    v4_prefix: 32,
-    v6_prefix: 64,
-    sources: 100_000,
-};
-
 /// The words of `action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
@@ -215,7 +204,7 @@ fn check_limits(node: Node<'_>, report: &mut Report) -> Option<Limits> {
         finding.help("write one or more of connections = 20, rate = \"100/10s\", handshake_failures = \"10/1m\", bytes = \"100MiB/1m\"");
         return None;
     }
-    let mut limits = NO_LIMITS;
+    let mut limits = Limits::NONE;
     let connections = fields.get("connections").and_then(|node| node.integer(CONNECTIONS, report));
     limits.connections = connections.and_then(|number| u32::try_from(number).ok());
     let rate = |key, counted, most, report: &mut Report| -> Option<Rate> {

@@ -8,13 +8,13 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, ServiceSettings, Tls};
+use super::settings::{self, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
 use super::{reply, rule, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
-use crate::policy::service::{Timeouts, Truncation};
+use crate::policy::service::{RouteAction, Timeouts, Truncation};
 use crate::policy::tls_spec::ServerTlsSpec;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -76,6 +76,7 @@ pub(super) fn check<'t>(
         .get("route")
         .map_or_else(Vec::new, |node| route::check(node, frame, inherited, &mut needs, report));
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
+    warn_of_unused(fields.get("connect"), &routes, report);
 
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
@@ -163,6 +164,14 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
         report
             .missing(tls.places.table, "`accept.tls` has no `certificate`, and no route has a `tls` with one")
             .help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
+    }
+}
+
+/// Whether any route goes where the service's `connect` says.
+fn warn_of_unused(connect: Option<Node<'_>>, routes: &[RouteSettings], report: &mut Report) {
+    let elsewhere = |route: &RouteSettings| route.connect.is_some() || route.action != RouteAction::Connect;
+    if let (Some(node), false, true) = (connect, routes.is_empty(), routes.iter().all(elsewhere)) {
+        report.warning(node.place, "`connect` has no effect: no route goes there");
     }
 }
 

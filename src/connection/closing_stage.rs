@@ -14,10 +14,7 @@ use crate::error::{Break, Reason, Side};
 use crate::event::{Handler, Leg, Ready, Verdict};
 use crate::handshake::Step;
 use crate::log::{Level, Log};
-use crate::policy::route_table::RouteTable;
-use crate::policy::rules::Rules;
-use crate::policy::service::{Peek, Route, RouteAction, Service, Timeouts, Truncation};
-use crate::policy::upstream::Upstream;
+use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, ServiceStats};
 use crate::stream::endpoint::{Endpoint, Ops};
 use crate::stream::script::{Script, Told};
@@ -285,25 +282,5 @@ impl Stage {
 
 /// A service with one route that connects.
 pub(super) fn service(stats: Arc<ServiceStats>) -> Service {
-    let route = Route {
-        name: "default".into(),
-        action: RouteAction::Connect,
-        accept_tls: None,
-        upstream: Upstream::default(),
-        connect_tls: None,
-        send_proxy: None,
-    };
-    Service {
-        name: "test".into(),
-        timeouts: TIMEOUTS,
-        buffer: 64 * 1024,
-        truncation: Truncation::Reset,
-        proxy_protocol: None,
-        monitor: None,
-        rules: Rules::default(),
-        peek: Peek::None,
-        routes: Box::new([route]),
-        table: RouteTable::default(),
-        stats,
-    }
+    Service { timeouts: TIMEOUTS, stats, ..Service::plain() }
 }

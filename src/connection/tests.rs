@@ -2,6 +2,7 @@
 //! Connections in a loop of their own whose clock the test turns: the phases, their deadlines, their ends. The sockets
 //! are real; the steps are the test's.
 
+use super::closing_stage::{SECOND, TIMEOUTS, service};
 use super::connection::Connection;
 use super::context::{Common, Ctx};
 use super::guard::Limit;
@@ -13,10 +14,6 @@ use crate::event::backoff::LONGEST;
 use crate::event::event_loop::Loop;
 use crate::handshake::{For, Progress, Step};
 use crate::log::{Level, Log, Memory};
-use crate::policy::route_table::RouteTable;
-use crate::policy::rules::Rules;
-use crate::policy::service::{Peek, Route, RouteAction, Service, Timeouts, Truncation};
-use crate::policy::upstream::Upstream;
 use crate::stats::ServiceStats;
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
@@ -27,17 +24,6 @@ use crate::sys::socket::Socket;
 use openssl::ssl::SslVersion;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-const TIMEOUTS: Timeouts = Timeouts {
-    handshake: Duration::from_secs(10),
-    connect: Duration::from_secs(5),
-    idle: Duration::from_secs(300),
-    half_close: Duration::from_secs(60),
-    linger: Duration::from_secs(7),
-    tarpit: Duration::from_secs(20),
-};
 
 /// Turns in which a connection must do what a test waits for.
 const TURNS: usize = 10_000;
@@ -72,27 +58,7 @@ impl World {
         let mut pair = Pair::new(unused, Address::Unnamed, 64 * 1024, self.ctx.now);
         pair.client = client;
         pair.server = server;
-        let route = Route {
-            name: "default".into(),
-            action: RouteAction::Connect,
-            accept_tls: None,
-            upstream: Upstream::default(),
-            connect_tls: None,
-            send_proxy: None,
-        };
-        let service = Service {
-            name: "test".into(),
-            timeouts: TIMEOUTS,
-            buffer: 64 * 1024,
-            truncation: Truncation::Reset,
-            proxy_protocol: None,
-            monitor: None,
-            rules: Rules::default(),
-            peek: Peek::None,
-            routes: Box::new([route]),
-            table: RouteTable::default(),
-            stats: Arc::new(ServiceStats::default()),
-        };
+        let service = service(Arc::new(ServiceStats::default()));
         let plan = Plan { service, front: steps.into(), backs: Box::new([Arc::new([])]), relay: &Duplex };
         let guard = self.limit.enter().unwrap();
         let connection = Box::new(Connection::new(pair, Arc::new(plan), guard, &self.ctx));

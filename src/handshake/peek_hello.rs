@@ -43,5 +43,5 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 /// Whether the tunnel before us has done the TLS, so that what follows its header is payload.
 pub(super) fn tls_is_done(pair: &Pair, service: &Service) -> bool {
     let ssl = pair.facts.header.as_deref().and_then(|header| header.tlvs.ssl.as_deref());
-    ssl.is_some_and(|ssl| ssl.used) && service.routes.iter().all(|route| route.accept_tls.is_none())
+    ssl.is_some_and(|ssl| ssl.used) && !service.terminates
 }

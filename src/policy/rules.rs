@@ -370,15 +370,7 @@ mod tests {
     const OTHER: &str = "203.0.113.1";
     const LISTED: &str = "192.0.2.1";
 
-    const UNLIMITED: Limits = Limits {
-        connections: None,
-        rate: None,
-        handshake_failures: None,
-        bytes: None,
-        v4_prefix: 32,
-        v6_prefix: 64,
-        sources: 1000,
-    };
+    const UNLIMITED: Limits = Limits { sources: 1000, ..Limits::NONE };
 
     fn rule(action: Action) -> RuleSpec {
         let name = "rule".into();

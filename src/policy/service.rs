@@ -30,6 +30,8 @@ pub struct Service {
     pub peek: Peek,
     /// At least one.
     pub routes: Box<[Route]>,
+    /// Whether one of them terminates TLS.
+    pub terminates: bool,
     pub table: RouteTable,
     pub stats: Arc<ServiceStats>,
 }
@@ -159,4 +161,40 @@ pub enum Truncation {
     Reset,
     /// The server sees an ordinary end, for old peers that never send close_notify.
     Close,
+}
+
+#[cfg(test)]
+impl Service {
+    /// A service with everything at its default and one route "default" that connects nowhere, for tests to change.
+    pub(crate) fn plain() -> Self {
+        Self {
+            name: "test".into(),
+            timeouts: Timeouts::default(),
+            buffer: 64 << 10,
+            truncation: Truncation::Reset,
+            proxy_protocol: None,
+            monitor: None,
+            rules: Rules::default(),
+            peek: Peek::None,
+            routes: Box::new([Route::plain("default")]),
+            terminates: false,
+            table: RouteTable::default(),
+            stats: Arc::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Route {
+    /// A route that connects nowhere.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            action: RouteAction::Connect,
+            accept_tls: None,
+            upstream: Upstream::default(),
+            connect_tls: None,
+            send_proxy: None,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What sources have done lately: a bounded table per rule, shared by all workers without a lock.
 //!
-//! A table is fixed when it is made: buckets of [`WAYS`] places, where a source may stand in one of two buckets, chosen by a
+//! A table is fixed when it is made: buckets of `WAYS` places, where a source may stand in one of two buckets, chosen by a
 //! hash whose key is random, so that nobody can aim at a bucket. A place takes 40 bytes, and there are half as many again as
 //! sources: 60 bytes per source. A place counts who *holds* it, that is, which connections of its source there are, and
 //! has a leaky bucket per kind of event. It is free when nobody holds it and all of its leaky buckets are empty: a source that
@@ -10,7 +10,7 @@
 //!
 //! # How a place changes hands
 //!
-//! `state` is a version (upper half) and the number of holders (lower half, or [`LOCKED`]); `keys` says whose place it is.
+//! `state` is a version (upper half) and the number of holders (lower half, or `LOCKED`); `keys` says whose place it is.
 //!
 //! 1. *Join*, the common case: load the state; see that it is not locked; load the key; see that it is ours; exchange the
 //!    state for one with a higher version and one more holder. Keys change under a locked state only and the version never
@@ -74,6 +74,19 @@ pub struct Limits {
     pub sources: usize,
 }
 
+impl Limits {
+    /// None; every address is a source of its own in IPv4, every network of 64 bits in IPv6.
+    pub const NONE: Self = Self {
+        connections: None,
+        rate: None,
+        handshake_failures: None,
+        bytes: None,
+        v4_prefix: 32,
+        v6_prefix: 64,
+        sources: 100_000,
+    };
+}
+
 /// A kind of event that a source is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -88,7 +101,7 @@ pub enum Kind {
 pub struct Full;
 
 /// Up to so many sources a table has exactly as many places; beyond, half as many again, because a source has only
-/// 2 × [`WAYS`] places to go to: of a table with `sources` in it one bucket in a thousand is full, so one new source in a
+/// 2 × `WAYS` places to go to: of a table with `sources` in it one bucket in a thousand is full, so one new source in a
 /// million finds no place.
 pub const EXACT: usize = 2 * WAYS;
 
@@ -114,7 +127,7 @@ pub struct Table {
     shape: Shape,
     hasher: RandomState,
     buckets: Box<[Bucket]>,
-    /// Fewer than [`WAYS`] only in the last bucket of a small table.
+    /// Fewer than `WAYS` only in the last bucket of a small table.
     last_ways: usize,
     /// When time begins: at the first use.
     epoch: OnceLock<Instant>,
@@ -448,15 +461,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicU32, AtomicU64};
 
-    const UNLIMITED: Limits = Limits {
-        connections: None,
-        rate: None,
-        handshake_failures: None,
-        bytes: None,
-        v4_prefix: 32,
-        v6_prefix: 64,
-        sources: 1000,
-    };
+    const UNLIMITED: Limits = Limits { sources: 1000, ..Limits::NONE };
 
     fn per_second(most: u64) -> Option<Rate> {
         Some(Rate { most, per: Duration::from_secs(1) })

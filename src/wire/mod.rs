@@ -2,6 +2,8 @@
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
 pub mod client_hello;
+#[cfg(test)]
+mod corpus;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;

@@ -60,7 +60,7 @@ fn haproxy_understands_what_we_send() {
             let tunnel = Tunnel::start(&service(&accept, &connect, server, ""));
             let mut client = TlsClient::new(&pki).connect(tunnel.address("web")).unwrap();
             let own = client.socket().local_addr().unwrap();
-            let more = if known { " localhost 8" } else { "" };
+            let more = if known { " localhost 16" } else { "" };
             assert_eq!(
                 get(&mut client),
                 format!("{own} {}{more}", tunnel.address("web")),

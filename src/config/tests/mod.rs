@@ -159,23 +159,34 @@ const RICH: &str = "include = [\"conf.d/*.conf\"]\n[global]\nworkers = \"auto\"\
     connect = \"h:2\"\r\ntimeout.idle = \"5m\"\nbuffer = 0x10\n[[service]]\nname = \"\"\"b\"\"\"\n\
     [service.accept]\naddress = \"1.2.3.4:5\"\n";
 
+/// The same of proxies, rules and routes.
+const LAYERED: &str = "[[service]]\naccept = { address = \"*:1\", proxy_protocol.from = \"::/0\" }\n\
+    [[service.rule]]\n\
+    limit.rate = \"1/1s\"\nsource = [\"::1\", \"file:x\"]\nsni_regex = '^a\\.b$'\naction = \"reject\"\n\
+    [[service.route]]\nsni = \"*.é.test\"\nfallback = \"no-name\"\n\
+    connect = { address = \"*:1\", send_proxy = { version = \"v2\", tlvs = [] } }\n";
+
 #[test]
 fn a_file_cut_anywhere_never_panics() {
-    for end in 0..=RICH.len() {
-        let cut = String::from_utf8_lossy(&RICH.as_bytes()[..end]);
-        let (_, report) = checked(&cut);
-        let _ = report.to_string();
+    for text in [RICH, LAYERED] {
+        for end in 0..=text.len() {
+            let cut = String::from_utf8_lossy(&text.as_bytes()[..end]);
+            let (_, report) = checked(&cut);
+            let _ = report.to_string();
+        }
     }
 }
 
 #[test]
 fn a_file_with_any_byte_replaced_never_panics() {
-    for at in 0..RICH.len() {
-        for byte in *b"\0\n\r\"'[]{}=,.#\\x\xff" {
-            let mut bytes = RICH.as_bytes().to_vec();
-            bytes[at] = byte;
-            let (_, report) = checked(&String::from_utf8_lossy(&bytes));
-            let _ = report.to_string();
+    for text in [RICH, LAYERED] {
+        for at in 0..text.len() {
+            for byte in *b"\0\n\r\"'[]{}=,.#\\x\xff" {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[at] = byte;
+                let (_, report) = checked(&String::from_utf8_lossy(&bytes));
+                let _ = report.to_string();
+            }
         }
     }
 }
@@ -419,6 +430,10 @@ fn what_has_no_effect_is_warned_about() {
             "t.conf:5:87: warning: `ciphers` are for TLS 1.2, which is switched off"
         ]
     );
+    let route = "[[service.route]]\nsni = [\"a\"]\n";
+    let (_, report) = checked(&format!("{GOOD}{route}connect = \"h:1\"\n{route}action = \"reject\"\n"));
+    assert_eq!(report.warnings(), ["t.conf:4:11: warning: `connect` has no effect: no route goes there"]);
+    assert!(checked(&format!("{GOOD}{route}")).1.warnings().is_empty());
 }
 
 /// A file of the project.

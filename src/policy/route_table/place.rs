@@ -109,11 +109,11 @@ impl Choice {
     }
 
     fn find(&self, offered: &[Box<[u8]>]) -> Option<u32> {
-        let known = |protocol: &Box<[u8]>| {
-            let at = self.protocols.binary_search_by(|(known, _)| known.cmp(protocol)).ok()?;
+        let known = |protocol: &[u8]| {
+            let at = self.protocols.binary_search_by(|(known, _)| (**known).cmp(protocol)).ok()?;
             self.protocols.get(at).map(|(_, number)| *number)
         };
-        offered.iter().find_map(known).or(self.any)
+        offered.iter().find_map(|protocol| known(protocol)).or(self.any)
     }
 }
 

@@ -325,7 +325,8 @@ fn search(routes: &[Match], query: &Query<'_>) -> Result<usize, Miss> {
     let fallback = if query.name.is_some() { "unknown name" } else { "no name" };
     lists.push(with(&|route| places(route).contains(fallback)));
     let found = lists.iter().find_map(|candidates| best(routes, candidates, query));
-    found.ok_or(if query.name.is_some() { Miss::UnknownName } else { Miss::NoName })
+    let miss = if query.name.is_some() { Miss::UnknownName } else { Miss::NoName };
+    found.ok_or(miss)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! of the field are among them, as far as a parser sees them.
 
 use super::*;
-use std::path::Path;
+use crate::wire::corpus;
 
 fn extension(kind: u16, data: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes(), &length16(data.len())[..], data].concat()
@@ -301,27 +301,8 @@ fn the_librarys_view_of_a_name_is_compared_without_case_and_dot() {
 
 #[test]
 fn the_corpus_of_the_fuzzer_holds_its_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/client_hello");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        let whole = parse(&bytes);
-        for length in 0..bytes.len() {
-            let part = parse(&bytes[..length]);
-            let stable = part == Parsed::More
-                || part == whole
-                || matches!((&part, &whole), (Parsed::Bad(_), Parsed::Bad(_)));
-            assert!(stable, "{} cut at {length}: {part:?}", path.display());
-        }
-        if let Parsed::Done(hello, _) = whole {
-            names.push((path.file_name().unwrap().to_string_lossy().into_owned(), hello));
-        }
-    }
-    let real = |program: &str| {
-        let found = names.iter().find(|(name, _)| name == program);
-        found.unwrap_or_else(|| panic!("no {program}")).1.clone()
-    };
+    let names = corpus::replay("client_hello", parse);
+    let real = |program: &str| names.get(program).unwrap_or_else(|| panic!("no {program}")).clone();
     let openssl = real("openssl-s_client");
     assert_eq!(openssl.server_name.as_deref(), Some("site1.example.com"));
     assert_eq!(openssl.alpn.len(), 2);

@@ -4,8 +4,8 @@
 
 use super::crc::crc32c;
 use super::*;
+use crate::wire::corpus;
 use proxy_header::{ParseConfig, ProxyHeader, Tlv};
-use std::path::Path;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// 192.0.2.7:56324 → 198.51.100.1:443.
@@ -494,27 +494,8 @@ fn another_parser_is_never_stricter() {
 
 #[test]
 fn the_corpus_of_the_fuzzer_holds_its_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/proxy_header");
-    let mut whole_ones = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        let whole = read(&bytes);
-        for length in 0..bytes.len() {
-            let part = read(&bytes[..length]);
-            let stable = part == Parsed::More
-                || part == whole
-                || matches!((&part, &whole), (Parsed::Bad(_), Parsed::Bad(_)));
-            assert!(stable, "{} cut at {length}: {part:?}", path.display());
-        }
-        if let Parsed::Done(header, _) = whole {
-            whole_ones.push((path.file_name().unwrap().to_string_lossy().into_owned(), header));
-        }
-    }
-    let real = |program: &str| {
-        let found = whole_ones.iter().find(|(name, _)| name == program);
-        found.unwrap_or_else(|| panic!("no {program}")).1.clone()
-    };
+    let whole_ones = corpus::replay("proxy_header", read);
+    let real = |program: &str| whole_ones.get(program).unwrap_or_else(|| panic!("no {program}")).clone();
     let haproxy = real("haproxy-v2-ssl");
     assert_eq!(haproxy.tlvs.authority.as_deref(), Some("site1.example.com"));
     assert_eq!(haproxy.tlvs.alpn.as_deref(), Some(&b"h2"[..]));

@@ -3,7 +3,7 @@
 //!
 //! Keys are ECDSA P-256 unless asked otherwise, because making them is quick.
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1Type};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -60,7 +60,7 @@ impl Pki {
         pki
     }
 
-    /// An ECDSA certificate for `names` (DNS names or IP addresses), in files named after `stem`.
+    /// An ECDSA certificate for `names` (DNS names, IP addresses, URIs or e-mail addresses), in files named after `stem`.
     pub(crate) fn issue(&self, stem: &str, names: &[&str]) -> Files {
         self.issue_for(stem, names, &ecdsa())
     }
@@ -70,6 +70,37 @@ impl Pki {
         self.issue_for(stem, names, &PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
     }
 
+    /// A certificate of that common name, whatever is in it, and without any other name; good until `days` from now,
+    /// which may lie in the past.
+    pub(crate) fn issue_common_name(&self, stem: &str, name: &str, days: i64) -> Files {
+        let key = ecdsa();
+        let mut builder = begin("replaced", &key);
+        let mut subject = X509NameBuilder::new().unwrap();
+        // With a type of its own the text is taken as it is, also beyond the 64 characters that X.520 allows.
+        subject.append_entry_by_nid_with_type(Nid::COMMONNAME, name, Asn1Type::UTF8STRING).unwrap();
+        builder.set_subject_name(&subject.build()).unwrap();
+        builder.set_issuer_name(self.authority.subject_name()).unwrap();
+        builder.set_not_before(&at_day(days.min(0) - 1)).unwrap();
+        builder.set_not_after(&at_day(days)).unwrap();
+        builder.sign(&self.authority_key, MessageDigest::sha256()).unwrap();
+        self.write(stem, &builder.build(), &key)
+    }
+
+    /// The authority's own certificate and key: what vouches for itself.
+    pub(crate) fn self_signed(&self) -> Files {
+        self.write("self", &self.authority, &self.authority_key)
+    }
+
+    fn write(&self, stem: &str, certificate: &X509, key: &PKey<Private>) -> Files {
+        let files = Files {
+            certificate: self.dir.path().join(format!("{stem}.pem")),
+            key: self.dir.path().join(format!("{stem}.key")),
+        };
+        std::fs::write(&files.certificate, certificate.to_pem().unwrap()).unwrap();
+        std::fs::write(&files.key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        files
+    }
+
     fn issue_for(&self, stem: &str, names: &[&str], key: &PKey<Private>) -> Files {
         let mut builder = begin(names[0], key);
         builder.set_issuer_name(self.authority.subject_name()).unwrap();
@@ -77,6 +108,10 @@ impl Pki {
         for name in names {
             if name.parse::<IpAddr>().is_ok() {
                 alternatives.ip(name)
+            } else if name.contains("://") {
+                alternatives.uri(name)
+            } else if name.contains('@') {
+                alternatives.email(name)
             } else {
                 alternatives.dns(name)
             };
@@ -87,13 +122,7 @@ impl Pki {
         let usage = ExtendedKeyUsage::new().server_auth().client_auth().build().unwrap();
         builder.append_extension(usage).unwrap();
         builder.sign(&self.authority_key, MessageDigest::sha256()).unwrap();
-        let files = Files {
-            certificate: self.dir.path().join(format!("{stem}.pem")),
-            key: self.dir.path().join(format!("{stem}.key")),
-        };
-        std::fs::write(&files.certificate, builder.build().to_pem().unwrap()).unwrap();
-        std::fs::write(&files.key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        files
+        self.write(stem, &builder.build(), key)
     }
 }
 
@@ -125,9 +154,13 @@ fn begin(name: &str, key: &PKey<Private>) -> X509Builder {
     builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
     builder.set_subject_name(&subject.build()).unwrap();
     builder.set_pubkey(key).unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let yesterday = i64::try_from(now).unwrap() - 86_400;
-    builder.set_not_before(&Asn1Time::from_unix(yesterday).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+    builder.set_not_before(&at_day(-1)).unwrap();
+    builder.set_not_after(&at_day(30)).unwrap();
     builder
+}
+
+/// So many days from now.
+fn at_day(days: i64) -> Asn1Time {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    Asn1Time::from_unix(i64::try_from(now).unwrap() + days * 86_400).unwrap()
 }
