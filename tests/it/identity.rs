@@ -10,7 +10,7 @@ use crate::harness::{
 use crate::program::echo;
 use crate::proxy_protocol::{parse, recorder, service};
 use crate::told::TELLS;
-use openssl::ssl::{HandshakeError, SslContextBuilder, SslVerifyMode, SslVersion};
+use openssl::ssl::{SslContextBuilder, SslVerifyMode, SslVersion};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -461,7 +461,7 @@ fn a_name_that_changes_between_two_hellos_reaches_nobody() {
         socket.set_nonblocking(true).unwrap();
         // Until the first hello is sent, nobody answers.
         let paused = tunnel.frozen(|| match client.ssl().connect(socket) {
-            Err(HandshakeError::WouldBlock(paused)) => {
+            Err(openssl::ssl::HandshakeError::WouldBlock(paused)) => {
                 rename(paused.ssl(), second);
                 paused
             }
