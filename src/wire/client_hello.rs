@@ -25,9 +25,10 @@ pub const MAX_HELLO: usize = 64 << 10;
 /// refused.
 const MAX_EXTENSIONS: usize = 128;
 
-/// The most protocols in a client's list; clients offer two or three. A hello with more is refused: one that was walked but
-/// not remembered would be hidden from rules and routes, and seen by the TLS library or the server.
-pub const MAX_PROTOCOLS: usize = 32;
+/// The most protocols in a client's list; clients offer two or three, and of the longest names no more fit into a hello. A
+/// hello with more is refused: one that was walked but not remembered would be hidden from rules and routes, and seen by
+/// the TLS library or the server.
+pub const MAX_PROTOCOLS: usize = 256;
 
 /// What a client says before anything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -258,7 +259,7 @@ fn protocols(data: &[u8]) -> Result<Vec<Box<[u8]>>, &'static str> {
     while !list.0.is_empty() {
         let name = list.vector8().filter(|name| !name.is_empty()).ok_or(MALFORMED)?;
         if names.len() >= MAX_PROTOCOLS {
-            return Err("more than 32 protocols (ALPN)");
+            return Err("more than 256 protocols (ALPN)");
         }
         names.push(name.into());
     }

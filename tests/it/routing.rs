@@ -194,7 +194,7 @@ fn plain_requests_are_routed_by_their_host() {
     for (request, mark) in [
         ("GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "www."),
         ("GET / HTTP/1.1\r\nhost: WWW.Example.org.:8080\r\n\r\n", "www."),
-        ("GET http://www.example.org/ HTTP/1.1\r\nHost: a.example.org\r\n\r\n", "www."),
+        ("GET http://www.example.org/ HTTP/1.1\r\nHost: www.example.org\r\n\r\n", "www."),
         ("GET / HTTP/1.1\r\nHost: a.example.org\r\n\r\n", "rest"),
         ("GET / HTTP/1.0\r\n\r\n", "rest"),
     ] {

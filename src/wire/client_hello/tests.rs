@@ -204,7 +204,7 @@ fn long_lists_are_bounded() {
     let many = |count: usize| one(&[alpn(&vec![&b"x"[..]; count])]);
     assert_eq!(done(&many(MAX_PROTOCOLS)).alpn.len(), MAX_PROTOCOLS);
     for count in [MAX_PROTOCOLS + 1, 5000] {
-        assert_eq!(bad(&many(count)), "more than 32 protocols (ALPN)");
+        assert_eq!(bad(&many(count)), "more than 256 protocols (ALPN)");
     }
     let longest = [b'x'; 255];
     assert_eq!(done(&one(&[alpn(&[&longest])])).alpn, [Box::from(&longest[..])]);
