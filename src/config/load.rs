@@ -317,6 +317,12 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
         monitor: loaded.monitor,
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
+        client_tls_since: loaded
+            .routes
+            .iter()
+            .filter_map(|route| Some(route.connect_tls.as_ref()?.id()))
+            .min()
+            .unwrap_or_default(),
         terminates: loaded.routes.iter().any(|route| route.accept_tls.is_some()),
         routes: loaded.routes.into(),
         table: loaded.table,

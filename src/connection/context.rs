@@ -120,10 +120,11 @@ impl Ctx {
         self.tickets.get(key)
     }
 
-    pub fn keep_ticket(&mut self, key: TicketKey, ticket: Ticket) {
+    /// Keeps the newest session with a server. Policies of its service below `since` are from before the last reload.
+    pub fn keep_ticket(&mut self, key: TicketKey, ticket: Ticket, since: u64) {
         if !self.tickets.contains_key(&key) {
             // What was agreed before a reload can never be resumed, but would keep the old trust in memory.
-            self.tickets.retain(|old, _| old.owner != key.owner || old.policy == key.policy);
+            self.tickets.retain(|old, _| old.owner != key.owner || old.policy >= since);
             if self.tickets.len() >= TICKETS {
                 self.tickets.clear();
             }

@@ -162,7 +162,7 @@ fn keep_session(subject: &mut Subject<'_>, ctx: &mut Ctx) {
     let server = subject.pair.endpoint_mut(Side::Server);
     let ticket = server.and_then(|end| end.stream.as_tls()).and_then(TlsStream::take_ticket);
     if let Some(ticket) = ticket {
-        ctx.keep_ticket(key, ticket);
+        ctx.keep_ticket(key, ticket, subject.service.client_tls_since);
     }
 }
 

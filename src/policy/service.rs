@@ -32,6 +32,8 @@ pub struct Service {
     pub routes: Box<[Route]>,
     /// Whether one of them terminates TLS.
     pub terminates: bool,
+    /// The least `ClientTls::id` of its routes: ids grow with every load.
+    pub client_tls_since: u64,
     pub table: RouteTable,
     pub stats: Arc<ServiceStats>,
 }
@@ -178,6 +180,7 @@ impl Service {
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
             terminates: false,
+            client_tls_since: 0,
             table: RouteTable::default(),
             stats: Arc::default(),
         }

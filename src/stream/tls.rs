@@ -32,6 +32,10 @@ pub type Ticket = KeptSession;
 /// Records in a row without payload that are put up with. A peer changes its keys every few million records.
 const MOST_BARREN: u32 = 1024;
 
+/// How often the library is shown what is held of one handshake message, per turn: enough for a hello of one-byte records
+/// as large as our own reader takes (`wire::client_hello::MAX_HELLO`), each time showing it 512.
+const SHOWINGS: usize = 24;
+
 /// Of the library: "the peer ended TCP without close_notify" (SSL_R_UNEXPECTED_EOF_WHILE_READING, openssl/sslerr.h).
 const UNEXPECTED_EOF: i32 = 294;
 
@@ -79,7 +83,15 @@ impl TlsStream {
         if let Some(how) = &self.dead {
             return Handshake::Failed(how.again());
         }
-        let result = self.lend(scratch, LEAST_FETCH, SslStream::do_handshake);
+        let mut result = self.lend(scratch, LEAST_FETCH, SslStream::do_handshake);
+        for _ in 0..SHOWINGS {
+            // What is held already wakes nobody.
+            let more = self.inner.get_ref().holds_whole_record();
+            if !more || !result.as_ref().is_err_and(waits) {
+                break;
+            }
+            result = self.lend(scratch, LEAST_FETCH, SslStream::do_handshake);
+        }
         match result {
             Ok(()) => Handshake::Done,
             Err(error) if waits(&error) => Handshake::Wait,

@@ -227,10 +227,6 @@ fn framing_changes_neither_route_nor_policy() {
 }
 
 /// The same with more records than the library is shown at a time.
-///
-/// FINDING, fails as of 2026-11-21: of the records that are there the library is shown 512 (`MOST_SHOWN` in
-/// stream/tls/wire.rs), and the handshake then waits for the socket, though the rest is held already: until its time is over
-/// (`TlsStream::handshake` does not ask `holds_whole_record`, as reading does).
 #[test]
 fn many_records_are_not_left_waiting() {
     let gates = Gates::new();

@@ -264,9 +264,6 @@ fn sessions_with_servers_stay_with_their_name() {
 }
 
 /// A service keeps its sessions with the servers of all its routes.
-///
-/// FINDING, fails as of 2026-11-21: `Ctx::keep_ticket` (connection/context.rs) takes the sessions of other routes for those
-/// of before a reload, as they have another policy, and drops them; who alternates between routes never resumes.
 #[test]
 fn sessions_with_the_servers_of_two_routes_are_kept_beside_each_other() {
     assert_eq!(visit(&["one.test", "two.test", "one.test", "two.test"]), [false, false, true, true]);
