@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use std::fs;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -256,9 +256,15 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether `ip` is an address of this machine: only those can be bound.
+/// Whether `ip` is an address of this machine: packets to those are sent from themselves (ip-route(8), type local). Nothing
+/// is sent. That an address can be bound says less, where net.ipv4.ip_nonlocal_bind is set.
 pub fn is_local(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
 }
 
 /// What a failed accept means.
@@ -393,6 +399,14 @@ mod tests {
     fn tells_the_port_the_kernel_chose() {
         let listening = Listening::bind(&local(0), false).unwrap();
         assert!(matches!(listening.address, Address::Inet(inet) if inet.port() != 0));
+    }
+
+    #[test]
+    fn our_own_addresses_are_known_and_those_of_others_are_not() {
+        for (ip, expected) in [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("192.0.2.1", false)]
+        {
+            assert_eq!(is_local(ip.parse().unwrap()), expected, "{ip}");
+        }
     }
 
     #[test]
