@@ -34,6 +34,7 @@ pub struct Question {
     /// Who asks: the answer goes to that worker, and to nobody if the connection has gone.
     pub worker: usize,
     pub key: Key,
+    pub id: u64,
     /// The addresses of this host, with that port.
     pub host: Box<str>,
     pub port: u16,
@@ -41,8 +42,14 @@ pub struct Question {
     pub until: Instant,
 }
 
-/// What it is told: addresses, at least one, or why there are none.
-pub type Answer = Result<Box<[SocketAddr]>, Box<str>>;
+/// What it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The connection that asked: a worker that was replaced gives out its keys anew.
+    pub id: u64,
+    /// Addresses, at least one, or why there are none.
+    pub found: Result<Box<[SocketAddr]>, Box<str>>,
+}
 
 /// The task threads, as a connection sees them.
 pub trait Ask: std::fmt::Debug + Send + Sync {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two endpoints of a connection, the channels between them, and what the handshake learnt.
 
-use super::context::Answer;
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
@@ -14,6 +13,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ pub struct Pair {
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
-    pub answer: Option<Answer>,
+    pub answer: Option<Result<Box<[SocketAddr]>, Box<str>>>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
 }

@@ -52,13 +52,13 @@ impl Ask for Names {
     fn ask(&self, question: Question) -> bool {
         let (inboxes, queue) = (Arc::clone(&self.inboxes), Arc::clone(&self.queue));
         let task = move || {
-            let Question { worker, key, host, port, until } = question;
+            let Question { worker, key, id, host, port, until } = question;
             // Behind a name server that hung, the threads would else work off questions of those who have given up, while
             // those who come meanwhile give up in turn.
             if clock() >= until {
                 return;
             }
-            let answer = resolve(&host, port);
+            let answer = Answer { id, found: resolve(&host, port) };
             if inboxes.0[worker].push((key, answer)).is_ok() {
                 queue.bell(worker).signal();
             }
@@ -76,7 +76,7 @@ fn clock() -> Instant {
 }
 
 /// Blocks for as long as the system's resolver does.
-fn resolve(host: &str, port: u16) -> Answer {
+fn resolve(host: &str, port: u16) -> Result<Box<[SocketAddr]>, Box<str>> {
     let found = (host, port).to_socket_addrs().map_err(|error| error.to_string().into_boxed_str())?;
     let addresses = first_ones(found);
     if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
@@ -110,7 +110,7 @@ mod tests {
         };
         let ask = |index, until| {
             let key = Key { index, generation: 0 };
-            names.ask(Question { worker: 0, key, host: "127.0.0.1".into(), port: 1, until })
+            names.ask(Question { worker: 0, key, id: 1, host: "127.0.0.1".into(), port: 1, until })
         };
         let (go, blocked) = mpsc::channel::<()>();
         let block: Task = Box::new(move || {

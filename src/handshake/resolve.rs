@@ -35,7 +35,14 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
             let patience = service.timeouts.connect;
             let until = ctx.now + patience.min(LONGEST_PATIENCE);
-            let question = Question { worker: ctx.worker, key, host: name, port: requested.port, until };
+            let question = Question {
+                worker: ctx.worker,
+                key,
+                id: pair.facts.id,
+                host: name,
+                port: requested.port,
+                until,
+            };
             if !ctx.asks.ask(question) {
                 return Err(Reason::Resolve("too many names wait to be resolved".into()));
             }
