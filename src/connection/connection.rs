@@ -96,6 +96,11 @@ impl Connection {
         }
     }
 
+    /// Whether it only waits in a tarpit: nobody is served by that.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Tarpit(_))
+    }
+
     /// Tells its state to the log.
     pub fn dump(&self, ctx: &Ctx) {
         last_words::describe(&self.pair, &self.plan.service, self.activity(), ctx);
@@ -423,7 +428,10 @@ impl Handler for Box<Connection> {
     }
 
     fn message(&mut self, answer: Answer, ctx: &mut Ctx) -> Verdict<Reason> {
-        self.pair.answer = Some(answer);
+        if answer.id != self.pair.facts.id {
+            return Verdict::Hold;
+        }
+        self.pair.answer = Some(answer.found);
         self.advance(ctx)
     }
 

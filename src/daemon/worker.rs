@@ -151,6 +151,7 @@ impl Worker {
         }
         if woken.by(DRAIN) {
             self.draining = true;
+            self.let_held_go();
             self.connections.unwatch(&self.shared.drain)?;
         }
         self.take_batch();
@@ -164,6 +165,15 @@ impl Worker {
     fn take_answers(&mut self) {
         while let Some((key, answer)) = self.shared.inboxes.pop(self.ctx.worker) {
             self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
+        }
+    }
+
+    /// Who is in a tarpit is not served, so a drain does not wait for it.
+    fn let_held_go(&mut self) {
+        for key in self.connections.keys() {
+            if self.connections.get(key).is_some_and(|connection| connection.is_held()) {
+                self.connections.close(key, Reason::Stopped, &mut self.ctx);
+            }
         }
     }
 

@@ -87,8 +87,7 @@ fn tlvs(pair: &Pair, wanted: SendTlvs, own_id: [u8; 16]) -> Tlvs {
 fn ssl(pair: &Pair, certificate: bool) -> Option<Ssl> {
     let told = pair.facts.header.as_deref().and_then(|header| header.tlvs.ssl.as_deref());
     let ssl = match (told, &pair.client.stream) {
-        // Whatever we agreed with the peer ourselves is about the peer's connection, and about the client too only if
-        // nobody told more.
+        // TLS that ends here is about whoever speaks it to us: that is what counts here, and what is told on.
         (Some(told), stream) if !stream.is_tls() => told.clone(),
         _ => agreed(pair.facts.tls.as_deref()?),
     };

@@ -3,7 +3,7 @@
 
 #[cfg(not(feature = "aws-lc"))]
 use crate::harness::Pki;
-use crate::harness::{Backend, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel};
+use crate::harness::{Backend, End, Listening, Options, Peer, Rig, Sides, TlsClient, Tunnel};
 #[cfg(not(feature = "aws-lc"))]
 use openssl::ssl::{HandshakeError, SslRef};
 use std::net::SocketAddr;
@@ -174,4 +174,21 @@ fn a_tarpit_leaves_places_for_others() {
     crate::program::echo(&mut Peer::plain(tunnel.address("open")), b"there is room");
     peers.into_iter().for_each(Peer::reset);
     tunnel.wait_closed(9);
+}
+
+/// Who is only held is not served: a drain does not wait for it.
+#[test]
+fn a_drain_lets_those_go_that_a_tarpit_holds() {
+    let mut tunnel = Tunnel::start_with(
+        "[[service]]\nname = \"web\"\naccept = \"127.0.0.1:0\"\nconnect = \"127.0.0.1:9\"\n\
+         timeout = { tarpit = \"10m\" }\nrule = [{ action = \"tarpit\" }]\n",
+        Options::global("workers = 1\nmax_connections = 2\nshutdown_timeout = \"5m\""),
+    );
+    let mut held = Peer::plain(tunnel.address("web"));
+    // The second finds half of all places taken, so the first is held by now.
+    let _refused = Peer::plain(tunnel.address("web"));
+    tunnel.wait_closed(1);
+    tunnel.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_ne!(held.receive_all().1, End::Silence);
+    assert!(tunnel.wait_exit().success());
 }
