@@ -135,6 +135,9 @@ impl Tunnel {
     /// # Errors
     /// The event loop's, which nothing but a broken system causes.
     pub fn serve_forever(mut self) -> io::Result<()> {
+        // Where main and a worker share a processor, each new connection would interrupt the worker, twice: this way they
+        // are accepted by the dozen.
+        process::wait_for_our_turn();
         while !self.is_over() {
             self.turn()?;
         }

@@ -140,6 +140,15 @@ impl Drop for PidFile {
     }
 }
 
+/// Lets the calling thread wait for its turn when it is woken, instead of taking the processor from a thread that works
+/// (SCHED_BATCH, sched(7)). Threads it starts later inherit that.
+pub fn wait_for_our_turn() {
+    // SAFETY: all zeroes is a valid sched_param, the one that SCHED_BATCH takes; 0 is the calling thread.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid for the call, which only reads it.
+    let _economy_only = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
