@@ -33,6 +33,7 @@ pub use report::Report;
 pub(crate) use report::nearest;
 pub use settings::Global;
 pub use tables::{TABLES, Table};
+pub(crate) use values::format_duration;
 
 use crate::connection::plan::Plan;
 use crate::policy::tls_server::ProcessSecret;

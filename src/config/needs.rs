@@ -29,6 +29,8 @@ pub(super) struct Needs {
     host: Option<Need>,
     /// A name of any kind: to connect to it.
     name: Option<Place>,
+    /// That some name is looked for, so that it can be an unknown one.
+    unknown_name: Option<Place>,
     /// A client that speaks plain text may be answered with plain text.
     plain: Option<Place>,
     /// A client certificate.
@@ -65,6 +67,10 @@ impl Needs {
 
     pub(super) fn name(&mut self, place: Place) {
         self.name.get_or_insert(place);
+    }
+
+    pub(super) fn unknown_name(&mut self, place: Place) {
+        self.unknown_name.get_or_insert(place);
     }
 
     pub(super) fn plain(&mut self, place: Place) {
@@ -133,6 +139,11 @@ impl Needs {
             report
                 .error(place, "this connects to the name a client asks for, but no name is ever known")
                 .help("write peek = \"tls\" or peek = \"http\"");
+        }
+        if let (Some(place), Peek::None, false) = (self.unknown_name, peek, has_proxy) {
+            report
+                .error(place, "\"unknown-name\", but no name is ever looked for")
+                .help("write peek = \"tls\" or peek = \"http\"; \"no-name\" alone takes everybody");
         }
         if let (Some(place), false, false) = (self.certificate, self.asks_certificate, has_proxy) {
             report

@@ -68,7 +68,7 @@ fn check_one(
     let host = check_names(fields, "host", "host_regex", report);
     let alpn = check_alpn(fields, report);
     let source = fields.get("source").and_then(|node| networks::check(node, frame.directory, report));
-    let fallback = check_fallback(fields, report);
+    let fallback = check_fallback(fields, needs, report);
     let action = check_action(fields, needs, report);
     let tls = fields.get("tls").and_then(|node| {
         needs.route_tls();
@@ -112,13 +112,16 @@ fn check_conditions(fields: Fields<'_>, name: &str, needs: &mut Needs, report: &
     }
 }
 
-fn check_fallback(fields: Fields<'_>, report: &mut Report) -> At<Fallback> {
+fn check_fallback(fields: Fields<'_>, needs: &mut Needs, report: &mut Report) -> At<Fallback> {
     let mut fallback = Fallback::default();
     let Some(node) = fields.get("fallback") else { return At { value: fallback, place: fields.place } };
     for text in node.strings(report) {
         let taken = match text.value {
             "no-name" => std::mem::replace(&mut fallback.no_name, true),
-            "unknown-name" => std::mem::replace(&mut fallback.unknown_name, true),
+            "unknown-name" => {
+                needs.unknown_name(text.place);
+                std::mem::replace(&mut fallback.unknown_name, true)
+            }
             _ => {
                 unknown_word(node.key, text, &FALLBACKS, report);
                 false

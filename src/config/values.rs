@@ -42,7 +42,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, Complaint> {
 }
 
 /// Writes a duration in the largest unit that divides it; parts of a millisecond are dropped.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     format_in(milliseconds, &TIME_UNITS, "0s")
 }

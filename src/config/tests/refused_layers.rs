@@ -194,6 +194,10 @@ const ROUTES: &[Bad] = &[
     (r#"fallback = "unknown_name""#, r#"6:12: error: unknown fallback "unknown_name""#),
     (r#"fallback = ["no-name", "no-name"]"#, r#"6:24: error: "no-name" stands in `fallback` twice"#),
     ("fallback = []", "6:12: error: `fallback` must not be empty"),
+    (
+        r#"fallback = ["no-name", "unknown-name"]"#,
+        r#"6:24: error: "unknown-name", but no name is ever looked for"#,
+    ),
     ("sni = [\"a\"]\naction = \"drop\"", r#"7:10: error: unknown action "drop""#),
     (
         "sni = [\"a\"]\naction = \"reject\"\nconnect = \"h:1\"",
