@@ -36,8 +36,10 @@ pub struct Explain {
     pub service: String,
     /// Where the client comes from; none: on no network the configuration names.
     pub source: Option<IpAddr>,
-    /// The name it asks for, in its TLS hello or as the host of its request; as typed.
-    pub name: Option<String>,
+    /// The name it asks for in its TLS hello; as typed.
+    pub sni: Option<String>,
+    /// The name it asks for in its HTTP request; as typed.
+    pub host: Option<String>,
     /// The protocols it offers, in its order.
     pub alpn: Vec<String>,
     pub json: bool,
@@ -123,7 +125,7 @@ pub fn usage() -> String {
 /// What `explain -h` prints.
 pub fn explain_usage() -> String {
     options(&EXPLAIN_OPTIONS).usage(
-        "Usage: tunnel explain [-c FILE] -s NAME [--source ADDRESS] [--sni NAME | --host NAME] [--alpn PROTOCOL]…\n\n\
+        "Usage: tunnel explain [-c FILE] -s NAME [--source ADDRESS] [--sni NAME | --host NAME] [--alpn PROTOCOL]… [--json]\n\n\
          Answers from the configuration, without traffic: which rules, route, certificate, servers and timeouts\n\
          apply to a client, and why others do not.",
     )
@@ -138,7 +140,7 @@ impl Command {
         if let Some(("explain", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
             return Self::parse_explain(rest);
         }
-        let matches = options(&OPTIONS).parse(words).map_err(|fail| explain(&fail, &OPTIONS))?;
+        let matches = options(&OPTIONS).parse(words).map_err(|fail| explain(&fail, &OPTIONS, "tunnel -h"))?;
         if matches.opt_present("h") {
             return Ok(Self::Help);
         }
@@ -165,8 +167,9 @@ impl Command {
 
 impl Command {
     fn parse_explain(words: &[String]) -> Result<Self, UsageError> {
-        let matches =
-            options(&EXPLAIN_OPTIONS).parse(words).map_err(|fail| explain(&fail, &EXPLAIN_OPTIONS))?;
+        let matches = options(&EXPLAIN_OPTIONS)
+            .parse(words)
+            .map_err(|fail| explain(&fail, &EXPLAIN_OPTIONS, "tunnel explain -h"))?;
         if matches.opt_present("h") {
             return Ok(Self::ExplainHelp);
         }
@@ -180,17 +183,16 @@ impl Command {
             let bad = |_| UsageError(format!("{text:?} after --source is not an IP address"));
             text.parse::<IpAddr>().map_err(bad)
         });
-        let name = match (matches.opt_str("sni"), matches.opt_str("host")) {
-            (Some(_), Some(_)) => {
-                return Err(UsageError("options --sni and --host exclude each other".to_owned()));
-            }
-            (sni, host) => sni.or(host),
-        };
+        let (sni, host) = (matches.opt_str("sni"), matches.opt_str("host"));
+        if sni.is_some() && host.is_some() {
+            return Err(UsageError("options --sni and --host exclude each other".to_owned()));
+        }
         Ok(Self::Explain(Explain {
             config: file(&matches, "c")?.unwrap_or_else(|| DEFAULT_CONFIG.into()),
             service,
             source: source.transpose()?,
-            name,
+            sni,
+            host,
             alpn: matches.opt_strs("alpn"),
             json: matches.opt_present("json"),
         }))
@@ -205,7 +207,7 @@ fn file(matches: &Matches, option: &str) -> Result<Option<PathBuf>, UsageError> 
     }
 }
 
-fn explain(fail: &Fail, table: &[(&str, &str, Option<&str>, &str)]) -> UsageError {
+fn explain(fail: &Fail, table: &[(&str, &str, Option<&str>, &str)], help: &str) -> UsageError {
     let dashed =
         |name: &str| if name.chars().count() == 1 { format!("-{name}") } else { format!("--{name}") };
     UsageError(match fail {
@@ -218,7 +220,7 @@ fn explain(fail: &Fail, table: &[(&str, &str, Option<&str>, &str)]) -> UsageErro
             let shown = dashed(&name.escape_debug().to_string());
             match nearest(name, table.iter().map(|option| option.1)).filter(|_| name.chars().count() > 1) {
                 Some(near) => format!("unknown option {shown}; did you mean --{near}?"),
-                None => format!("unknown option {shown}; see tunnel -h"),
+                None => format!("unknown option {shown}; see {help}"),
             }
         }
     })

@@ -5,13 +5,15 @@
 //! is said to do so. Not here: reading the command line (`args.rs`).
 
 use crate::args::Explain;
-use crate::config::Config;
+use crate::config::{Config, format_duration};
 use crate::connection::plan::Plan;
 use crate::policy::hostname::normalise;
+use crate::policy::networks::Networks;
 use crate::policy::route_table::{Miss, Query};
 use crate::policy::rules::{Action, Known, Why};
 use crate::policy::service::{Others, Peek, Route, RouteAction, Service};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 /// The whole answer. Its JSON form is public interface.
@@ -34,7 +36,7 @@ pub struct Explanation {
     routes_not_taken: Vec<Passed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
-    timeouts: Vec<(&'static str, String)>,
+    timeouts: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,7 +81,7 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
     let Some(plan) = binds.first().map(|bind| &*bind.plan) else {
         return Err(no_such_service(config, &asked.service));
     };
-    let name = asked.name.as_deref().map(normalise).transpose()?;
+    let name = asked_name(&plan.service, asked)?.map(normalise).transpose()?;
     let alpn: Vec<Box<[u8]>> = asked.alpn.iter().map(|name| name.as_bytes().into()).collect();
     let source = asked.source.map(|ip| ip.to_canonical());
     let service = &plan.service;
@@ -88,7 +90,9 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
     let (rules, rule, unless) = rules(service, &known);
     let found = service.table.find(&query);
     let route = found.ok().map(|place| taken(&service.routes[place], name.as_deref()));
-    let refused = found.err().map(|miss| format!("{}: rejected{}", missing(miss), alert(service)));
+    let refused = refused(service, asked, &rules, rule.as_deref().filter(|_| unless.is_empty()), found);
+    // Who is refused, or answered, gets no further than that.
+    let route = route.filter(|_| refused.is_none());
     let not_taken = service.table.explain(&query, TOLD).into_iter();
     let not_taken = not_taken.filter(|(place, _)| found.ok() != Some(*place));
     Ok(Explanation {
@@ -100,7 +104,7 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
             alpn: asked.alpn.clone(),
         },
         before: before(service, asked),
-        steps: steps(plan, found.ok()),
+        steps: steps(plan, found.ok().filter(|_| refused.is_none())),
         rules,
         rule,
         unless,
@@ -114,6 +118,49 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
         refused,
         timeouts: timeouts(service),
     })
+}
+
+/// The name that was asked about, if the service looks for one of that kind.
+fn asked_name<'a>(service: &Service, asked: &'a Explain) -> Result<Option<&'a str>, String> {
+    let called = &service.name;
+    match (&asked.sni, &asked.host, service.peek) {
+        (Some(_), _, Peek::Http) => Err(format!("service {called:?} reads HTTP requests: use --host")),
+        (_, Some(_), Peek::Tls) => Err(format!("service {called:?} reads TLS hellos: use --sni")),
+        (None, None, _) => Ok(None),
+        (_, _, Peek::None) if service.proxy_protocol.is_none() => {
+            Err(format!("service {called:?} looks for no name (its peek is \"none\")"))
+        }
+        (sni, host, _) => Ok(sni.as_deref().or(host.as_deref())),
+    }
+}
+
+/// Why the client gets to no server, if it does not.
+fn refused(
+    service: &Service,
+    asked: &Explain,
+    rules: &[Passed],
+    decided: Option<&str>,
+    found: Result<usize, Miss>,
+) -> Option<String> {
+    if service.monitor.as_ref().is_some_and(|monitor| is_within(monitor.source.as_ref(), asked)) {
+        return Some("answered by the monitor's reply".to_owned());
+    }
+    let rule = decided.and_then(|name| rules.iter().find(|rule| rule.name == name));
+    if let Some(Passed { name, action, .. }) = rule.filter(|rule| rule.action != "accept") {
+        return Some(format!("rule {name} has the action {action}"));
+    }
+    match found.map(|place| &service.routes[place]) {
+        Ok(Route { name, action: RouteAction::Reject(_), .. }) => {
+            Some(format!("route {name} rejects{}", alert(service)))
+        }
+        Ok(_) => None,
+        Err(miss) => Some(format!("{}: rejected{}", missing(miss), alert(service))),
+    }
+}
+
+/// Whether the client is in `networks`; everybody is where there are none.
+fn is_within(networks: Option<&Networks>, asked: &Explain) -> bool {
+    networks.is_none_or(|networks| asked.source.is_some_and(|source| networks.contains(source)))
 }
 
 fn missing(miss: Miss) -> &'static str {
@@ -131,13 +178,9 @@ fn no_such_service(config: &Config, asked: &str) -> String {
 
 /// Monitors and PROXY headers, which come before everything else.
 fn before(service: &Service, asked: &Explain) -> Vec<String> {
-    let within = |networks: &crate::policy::networks::Networks| {
-        asked.source.is_some_and(|source| networks.contains(source))
-    };
     let mut told = Vec::new();
     if let Some(monitor) = &service.monitor {
-        let everybody = monitor.source.is_none();
-        if everybody || monitor.source.as_ref().is_some_and(within) {
+        if is_within(monitor.source.as_ref(), asked) {
             told.push(format!(
                 "a peer at this address is a monitor: it gets {:?} and is let go",
                 monitor.reply.written
@@ -145,7 +188,7 @@ fn before(service: &Service, asked: &Explain) -> Vec<String> {
         }
     }
     if let Some(proxy) = &service.proxy_protocol {
-        told.push(match (within(&proxy.from), proxy.others) {
+        told.push(match (is_within(Some(&proxy.from), asked), proxy.others) {
             (true, _) => "a peer at this address must send a PROXY header; what follows holds for the client it names",
             (false, Others::Reject) => {
                 "a peer at this address is refused: it is not among proxy_protocol.from; what follows holds for a \
@@ -227,7 +270,7 @@ fn alert(service: &Service) -> &'static str {
     if service.peek == Peek::Tls { " with the alert unrecognized_name" } else { "" }
 }
 
-fn timeouts(service: &Service) -> Vec<(&'static str, String)> {
+fn timeouts(service: &Service) -> BTreeMap<&'static str, String> {
     let timeouts = &service.timeouts;
     [
         ("handshake", timeouts.handshake),
@@ -237,7 +280,7 @@ fn timeouts(service: &Service) -> Vec<(&'static str, String)> {
         ("linger", timeouts.linger),
         ("tarpit", timeouts.tarpit),
     ]
-    .map(|(name, duration)| (name, format!("{duration:?}")))
+    .map(|(name, duration)| (name, format_duration(duration)))
     .into()
 }
 
@@ -273,10 +316,10 @@ impl fmt::Display for Explanation {
             writeln!(f, "decided by  rule {rule}")?;
         }
         if !self.unless.is_empty() {
-            writeln!(f, "unless      {} before it", self.unless.join(", "))?;
+            writeln!(f, "unless      rule {} decides first", self.unless.join(" or "))?;
         }
         if let Some(refused) = &self.refused {
-            writeln!(f, "route       none: {refused}")?;
+            writeln!(f, "ends there  {refused}")?;
         }
         if let Some(route) = &self.route {
             writeln!(f, "route       {} ({}), TLS {}", route.name, route.action, route.tls)?;

@@ -164,10 +164,7 @@ impl Connection {
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
             match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => {
-                    pair.facts.picked = true;
-                    *cursor = Cursor::at_back();
-                }
+                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
                 progress => return Ok(progress),
             }
         }

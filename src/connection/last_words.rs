@@ -99,12 +99,9 @@ fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {
         .field("in", up.read())
         .field("out", down.written())
         .field("reason", reason.word());
-    line = match reason {
-        Reason::Rule(rule, _) => line.field("rule", rule),
-        // It was picked, and there it ended.
-        Reason::RouteRejects(route) => line.field("route", route),
-        _ => line,
-    };
+    if let Reason::Rule(rule, _) = reason {
+        line = line.field("rule", rule);
+    }
     line.send();
 }
 

@@ -25,6 +25,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         }
     };
     pair.facts.route = route;
+    pair.facts.picked = true;
     let route = &service.routes[route];
     if let RouteAction::Reject(reply) = &route.action {
         refuse(pair, service, reply.as_ref().map_or(b"", |reply| &reply.bytes), ctx);

@@ -57,11 +57,34 @@ fn the_rule_that_decides_is_named_and_the_others_say_why_not() {
     let config = tunnel.config_file();
     let said = text(&explain(&config, &["-s", "web", "--source", "192.0.2.7", "--sni", "www.example.org"]));
     assert!(said.contains("decided by  rule strangers"), "{said}");
+    assert!(said.contains("ends there  rule strangers has the action reject"), "{said}");
+    assert!(!said.contains("server      ") && !said.contains("connecting to the server"), "{said}");
     let said =
         text(&explain(&config, &["-s", "web", "--source", "203.0.113.1", "--sni", "secret.example.org"]));
     assert!(said.contains("decided by  rule secret"), "{said}");
     let said = text(&explain(&config, &["-s", "web", "--source", "203.0.113.1", "--sni", "www.example.org"]));
     assert!(!said.contains("decided by") && said.contains("flood (tarpit)"), "{said}");
+}
+
+#[test]
+fn who_is_answered_or_not_looked_at_gets_no_route() {
+    let backend = Backend::echo(Listening::default());
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"alive\"\nmode = \"health\"\naccept = \"127.0.0.1:0\"\n\
+         [[service]]\nname = \"plain\"\naccept = \"127.0.0.1:0\"\nconnect = \"{}\"\n\
+         monitor = {{ source = [\"192.0.2.7\"] }}\n",
+        backend.address()
+    ));
+    let config = tunnel.config_file();
+    for words in [&["-s", "alive"][..], &["-s", "plain", "--source", "192.0.2.7"]] {
+        let said = text(&explain(&config, words));
+        assert!(said.contains("ends there  answered by the monitor's reply"), "{said}");
+        assert!(!said.contains("route "), "{said}");
+    }
+    let said = text(&explain(&config, &["-s", "plain", "--source", "192.0.2.8"]));
+    assert!(said.contains("route       default (connect)"), "{said}");
+    let output = explain(&config, &["-s", "plain", "--sni", "a.example.org"]);
+    assert_eq!(output.status.code(), Some(64));
 }
 
 #[test]
@@ -90,6 +113,7 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["-s", "web", "--source", "x"], 64, "\"x\" after --source is not an IP address"),
         (&["-s", "web", "--sni", "a b"], 64, "a b"),
         (&["-s", "web", "--sni", "a", "--host", "b"], 64, "exclude each other"),
+        (&["-s", "web", "--host", "b"], 64, "reads TLS hellos: use --sni"),
         (&["-s", "web", "stray"], 64, "unexpected argument \"stray\""),
         (&["-s", "web", "--serivce", "x"], 64, "did you mean --service?"),
     ] {
