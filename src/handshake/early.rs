@@ -40,7 +40,8 @@ pub(super) fn read_until<T>(
     ctx: &mut Ctx,
     parse: impl Fn(&[u8]) -> Parsed<T>,
 ) -> Result<Option<(T, usize)>, Stop> {
-    for _ in 0..READS {
+    let mut reads = 0;
+    loop {
         // A session is made of the stream by a later step; there is nothing left to read ahead of it.
         let Some(raw) = pair.client.stream.as_raw() else { return Err(Stop::Ended { begun: true }) };
         if !raw.early().is_empty() {
@@ -50,6 +51,11 @@ pub(super) fn read_until<T>(
                 Parsed::More => {}
             }
         }
+        // Only here, with everything shown: what the last read took is nothing that epoll would tell of again.
+        if reads == READS {
+            return Ok(None);
+        }
+        reads += 1;
         let got = raw.read_early(ctx.buffers.plain());
         match got.then {
             _ if got.bytes > 0 => {}
@@ -59,7 +65,6 @@ pub(super) fn read_until<T>(
             Source::Broken(how) => return Err(Stop::Broken(Reason::broken(Side::Client, how))),
         }
     }
-    Ok(None)
 }
 
 /// The first of the early bytes.

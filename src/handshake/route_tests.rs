@@ -11,7 +11,7 @@ use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::{Fallback, Match, RouteTable};
 use crate::policy::service::{Peek, Route, RouteAction, Service};
-use crate::stream::testing::{drain, unix_pair};
+use crate::stream::testing::{await_input, drain, packet_pair, unix_pair};
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Header, Ssl, Tlvs};
@@ -127,6 +127,24 @@ fn a_hello_cut_at_any_byte_routes_like_the_whole() {
         }
         let bytes: Vec<&[u8]> = whole.chunks(1).collect();
         assert_eq!(route(&bytes, &service, &mut ctx), expected, "{name} byte by byte");
+    }
+}
+
+/// Whoever waits does so for bytes that are still to be read: those that were read were looked at, however many reads a
+/// turn had. In a number of reads that ends a turn the last of them was once forgotten.
+#[test]
+fn a_hello_is_understood_with_its_last_byte_in_any_number_of_reads() {
+    let (service, mut ctx) = (by_program(), ctx());
+    let whole = program("openssl-s_client");
+    for size in (10..whole.len()).step_by(3) {
+        let (theirs, ours) = packet_pair();
+        let mut pair = Pair::new(ours, Address::Unnamed, 64 * 1024, ctx.now);
+        for part in whole.chunks(size) {
+            assert_eq!(theirs.send(part).unwrap(), part.len());
+        }
+        while (peek_hello::STEP.run)(&mut pair, &service, &mut ctx).unwrap() != Progress::Done {
+            await_input(pair.client.stream.as_raw().unwrap().socket());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::Scratch;
 use super::tls::{Handshake, TlsStream};
 use crate::sys::epoll::{Epoll, Mask};
 use crate::sys::socket::Socket;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -25,6 +26,13 @@ pub(crate) fn unix_pair() -> (Socket, Socket) {
     a.set_nonblocking(true).unwrap();
     b.set_nonblocking(true).unwrap();
     (Socket::from_fd(a.into()), Socket::from_fd(b.into()))
+}
+
+/// The same, where every read gets what one write sent and no more.
+pub(crate) fn packet_pair() -> (Socket, Socket) {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+    (Socket::from_fd(a), Socket::from_fd(b))
 }
 
 /// Two TCP sockets over the loopback, which can reset each other.
