@@ -21,7 +21,6 @@ use crate::stream::script::{Script, Told};
 use crate::stream::testing::unix_pair;
 use crate::stream::{Sink, Source, Stream};
 use crate::sys::address::Address;
-use crate::sys::eventfd::EventFd;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -98,7 +97,7 @@ impl Stage {
             backs: Box::new([Arc::new([])]),
             relay: &Duplex,
         };
-        let guard = Arc::new(Limit::new(1, EventFd::new().unwrap())).enter().unwrap();
+        let guard = Limit::of(1).enter().unwrap();
         let connection = Some(Box::new(Connection::new(pair, Arc::new(plan), guard, &ctx)));
         let told = [client, server];
         let mut stage =

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The count of connections at once, and its limit: a guard travels with each connection and lets go when it drops.
+//!
+//! A connection that is let in has a descriptor for its server: there are no more places than the limit on descriptors
+//! allows, whatever the configuration says. Who comes beyond waits in the backlog instead of being reset.
 
 use crate::sys::eventfd::EventFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Descriptors a connection takes, towards the client and the server. Pipes come on top where there are some to spare.
+const DESCRIPTORS: u64 = 2;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
 pub struct Limit {
     most: AtomicUsize,
+    /// As configured.
+    wanted: AtomicUsize,
+    /// Descriptors that are not connections'.
+    own: AtomicU64,
     active: AtomicUsize,
     /// The main thread has stopped accepting until there is room.
     waiting: AtomicBool,
@@ -17,10 +27,41 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// `room` is signalled when a connection ends while the main thread waits.
-    pub fn new(most: usize, room: EventFd) -> Self {
-        let (active, waiting) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { most: AtomicUsize::new(most), active, waiting, room }
+    /// Without any place yet; `room` is signalled when a connection ends while the main thread waits.
+    pub fn new(room: EventFd) -> Self {
+        Self {
+            most: AtomicUsize::new(0),
+            wanted: AtomicUsize::new(0),
+            own: AtomicU64::new(0),
+            active: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
+            room,
+        }
+    }
+
+    /// Gives `wanted` places, where the process itself needs `own` descriptors. Those above the limit stay.
+    pub fn want(&self, wanted: usize, own: u64) {
+        self.wanted.store(wanted, Ordering::Relaxed);
+        self.own.store(own, Ordering::Relaxed);
+    }
+
+    /// Gives the places that so many descriptors allow, at most those wanted; how many that are. At least one.
+    pub fn fit(&self, descriptors: u64) -> usize {
+        let left = descriptors.saturating_sub(self.own.load(Ordering::Relaxed)) / DESCRIPTORS;
+        let most =
+            self.wanted.load(Ordering::Relaxed).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
+        self.most.store(most, Ordering::Relaxed);
+        most
+    }
+
+    /// Whether there are as many places as wanted.
+    pub fn fits(&self) -> bool {
+        self.most.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// The descriptors that all wanted places need.
+    pub fn needs(&self) -> u64 {
+        self.own.load(Ordering::Relaxed) + self.wanted.load(Ordering::Relaxed) as u64 * DESCRIPTORS
     }
 
     /// A place, if there is one. Only the main thread asks.
@@ -36,11 +77,6 @@ impl Limit {
         Some(Guard(Arc::clone(self)))
     }
 
-    /// A reload may change it; those above it stay.
-    pub fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
-    }
-
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
     }
@@ -48,6 +84,17 @@ impl Limit {
     /// Readable when a connection ended while somebody waited.
     pub fn room(&self) -> &EventFd {
         &self.room
+    }
+}
+
+#[cfg(test)]
+impl Limit {
+    /// With so many places, for a process that needs ten descriptors.
+    pub fn of(places: usize) -> Arc<Self> {
+        let limit = Self::new(EventFd::new().unwrap());
+        limit.want(places, 10);
+        assert_eq!(limit.fit(limit.needs()), places);
+        Arc::new(limit)
     }
 }
 
@@ -76,8 +123,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn there_are_as_many_places_as_descriptors_for_both_sides() {
+        let limit = Limit::of(100);
+        for (descriptors, places) in [(1000, 100), (210, 100), (209, 99), (13, 1), (0, 1), (u64::MAX, 100)] {
+            assert_eq!(limit.fit(descriptors), places, "{descriptors}");
+            assert_eq!(limit.fits(), places == 100, "{descriptors}");
+        }
+    }
+
+    #[test]
     fn the_limit_holds_and_room_is_told_once() {
-        let limit = Arc::new(Limit::new(2, EventFd::new().unwrap()));
+        let limit = Limit::of(2);
         let first = limit.enter().unwrap();
         assert!(first.leaves_room());
         let second = limit.enter().unwrap();

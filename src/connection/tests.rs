@@ -19,7 +19,6 @@ use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::stream::testing::{agree, await_input, drain, fill, pattern, reset, tcp_pair, unix_pair};
 use crate::sys::address::Address;
-use crate::sys::eventfd::EventFd;
 use crate::sys::socket::Socket;
 use openssl::ssl::SslVersion;
 use std::sync::Arc;
@@ -43,7 +42,7 @@ impl World {
         Self {
             connections: Loop::new().unwrap(),
             ctx: Ctx::new(0, Common::alone(log), Instant::now()),
-            limit: Arc::new(Limit::new(10, EventFd::new().unwrap())),
+            limit: Limit::of(10),
             memory,
         }
     }

@@ -35,6 +35,12 @@ const ANSWERS: u8 = 2;
 /// Task threads. What they do is rare: loading a configuration.
 const TASK_THREADS: usize = 2;
 
+/// Descriptors of the process itself: standard streams, the log, signals, bells, and files while they are loaded.
+const OWN_DESCRIPTORS: usize = 24;
+
+/// Descriptors of a worker: its epoll, its bells, a pipe.
+const WORKER_DESCRIPTORS: usize = 4;
+
 /// Threads for the names that clients ask for: apart, since a name server may hang for long.
 const NAME_THREADS: usize = 4;
 
@@ -117,7 +123,8 @@ impl Tunnel {
         for number in 0..tunnel.global.workers {
             worker::start(number, Arc::clone(&tunnel.shared)).map_err(system("cannot start the workers"))?;
         }
-        tunnel.warn(&config, descriptors);
+        tunnel.warn(&config);
+        tunnel.make_room(&config, descriptors);
         for listener in bound {
             tunnel.open(listener);
         }
@@ -296,19 +303,26 @@ impl Tunnel {
             .send();
     }
 
-    /// Tells what the configuration allows that is unsafe, useless or beyond this system's limits.
-    pub(super) fn warn(&self, config: &Config, descriptors: u64) {
+    /// Tells what the configuration allows that is unsafe or useless.
+    pub(super) fn warn(&self, config: &Config) {
         for warning in &config.warnings {
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", warning).send();
         }
-        // Two sockets a connection; the rest is for listeners, files and the pipes of a few streams.
-        let needed = config.global.max_connections as u64 * 2 + 64;
-        if needed > descriptors {
+    }
+
+    /// Gives the places that are wanted, or as many as this limit on descriptors allows, and tells if those are fewer.
+    pub(super) fn make_room(&self, config: &Config, descriptors: u64) {
+        let limit = &self.shared.limit;
+        let own = OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len();
+        limit.want(config.global.max_connections, own as u64);
+        let places = limit.fit(descriptors);
+        if places < config.global.max_connections {
             let line = self.ctx.log.line(Level::Warning, "config-warning");
             let text = format!(
-                "max_connections = {} may need {needed} descriptors, and the limit is {descriptors}: \
-                 raise it (LimitNOFILE, ulimit -n) or lower max_connections",
-                config.global.max_connections
+                "max_connections = {} may need {} descriptors, and the limit is {descriptors}, which is enough for \
+                 {places}: raise it (LimitNOFILE, ulimit -n) or lower max_connections",
+                config.global.max_connections,
+                limit.needs()
             );
             line.field("warning", text).send();
         }
@@ -374,7 +388,7 @@ fn load_context() -> Result<LoadContext, StartError> {
 }
 
 fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx, Arc<Shared>)> {
-    let limit = Arc::new(Limit::new(config.global.max_connections, EventFd::new()?));
+    let limit = Arc::new(Limit::new(EventFd::new()?));
     let queue = Arc::new(Queue::new(config.global.workers)?);
     let inboxes = Arc::new(Inboxes::new(config.global.workers));
     let names = Names {

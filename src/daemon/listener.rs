@@ -13,6 +13,7 @@ use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::live::Live;
 use crate::log::{Level, Log};
 use crate::sys::address::Address;
+use crate::sys::process;
 use crate::sys::socket::{self, AcceptError, Listening};
 use std::convert::Infallible;
 use std::io;
@@ -128,6 +129,8 @@ impl Listener {
                     AcceptError::Client => {}
                     AcceptError::System => {
                         self.pause = Some(Pause::System);
+                        // Somebody may have lowered it while we run (prlimit(1)): let no more in than can be served.
+                        ctx.limit.fit(process::descriptor_limit());
                         self.tell_pause(&error.to_string(), ctx);
                         break;
                     }
@@ -144,7 +147,9 @@ impl Listener {
 
     fn pause_for_limit(&mut self, ctx: &AcceptCtx) {
         self.pause = Some(Pause::Limit);
-        self.tell_pause("max_connections", ctx);
+        let why =
+            if ctx.limit.fits() { "max_connections" } else { "too few descriptors (LimitNOFILE, ulimit -n)" };
+        self.tell_pause(why, ctx);
     }
 
     /// One line per pause, however often it is tried again.

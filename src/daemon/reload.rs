@@ -115,10 +115,10 @@ impl Tunnel {
         for listener in new {
             self.open(listener);
         }
-        self.shared.limit.set_most(config.global.max_connections);
+        self.make_room(&config, process::descriptor_limit());
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
-        self.warn(&config, process::descriptor_limit());
+        self.warn(&config);
         if config.global.workers != self.global.workers {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();

@@ -161,6 +161,8 @@ fn a_low_limit_at_start_is_reckoned_with() {
         |process: &Process| crate::program::threads(process.pid(), "").iter().map(|thread| thread.1).sum();
     let lines = || beside_connections(&process.log.lines());
     endure(process.pid(), process.log.address("web"), || cpu(&process), lines);
+    let turned_away = process.log.lines().iter().filter(|line| line.is("connect-failed")).count();
+    assert_eq!(turned_away, 0, "let in without a descriptor for the server:\n{}", process.log.text());
     process.stop();
 }
 
