@@ -99,6 +99,8 @@ pub enum Reason {
     Target(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
+    /// Somebody asked for its end through the control interface.
+    Killed,
     /// We are stopping.
     Stopped,
     /// The system refused something we need.
@@ -141,6 +143,7 @@ impl Reason {
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
             Self::Connect(_) => "connect-failed",
+            Self::Killed => "killed",
             Self::Stopped => "stopped",
             Self::System(_) => "system",
             Self::Panic => "panic",

@@ -35,6 +35,8 @@ pub mod handshake;
 pub mod mode;
 // The configuration file.
 pub mod config;
+// Who looks, and what is shown.
+pub mod control;
 // The threads: main, workers, tasks.
 pub mod daemon;
 // The command line, and what the program says of itself.

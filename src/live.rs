@@ -43,6 +43,12 @@ impl<T> View<T> {
         Self { live, seen, value }
     }
 
+    /// The value as it is now, shared.
+    pub fn share(&mut self) -> Arc<T> {
+        self.get();
+        Arc::clone(&self.value)
+    }
+
     /// The value.
     pub fn get(&mut self) -> &T {
         if self.live.generation.load(Ordering::Acquire) != self.seen {

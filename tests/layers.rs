@@ -38,6 +38,7 @@ const ROWS: &[(&str, u8)] = &[
     ("daemon::listener", 12),
     ("daemon::worker", 12),
     ("daemon::inbox", 12),
+    ("control", 12),
     ("daemon::tasks", 12),
     ("daemon", 13),
     ("explain", 14),
@@ -57,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    ("serde", &["config/", "explain.rs"]),
+    ("serde", &["config/", "connection/view.rs", "control/model.rs", "explain.rs"]),
     ("getopts", &["args.rs"]),
     ("syslog", &["log/"]),
     ("foreign_types", &["sys/openssl.rs"]),
@@ -68,7 +69,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_json", &["explain"]),
     (
         "crossbeam_queue",
-        &["daemon/inbox.rs", "daemon/queue.rs", "daemon/reload.rs", "daemon/tasks.rs", "log/"],
+        &[
+            "daemon/inbox.rs",
+            "daemon/queue.rs",
+            "daemon/reload.rs",
+            "daemon/tasks.rs",
+            "connection/walk.rs",
+            "control/",
+            "log/",
+        ],
     ),
     ("intrusive_collections", &["event/list.rs"]),
 ];

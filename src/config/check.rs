@@ -10,6 +10,7 @@ use super::service;
 use super::settings::{self, Global, Settings};
 use super::tables;
 use crate::log;
+use crate::policy::access::ControlSettings;
 use crate::stats::MAX_WORKERS;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -73,7 +74,8 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
             .missing(Place::file(main.file), "no [[service]]: there is nothing to do")
             .help("add [[service]] with `name`, `accept` and `connect`; see tunnel.conf(5)");
     }
-    Settings { global: global.unwrap_or_else(|| default_global(processors)), services }
+    let control = ControlSettings::default();
+    Settings { global: global.unwrap_or_else(|| default_global(processors)), control, services }
 }
 
 fn default_global(processors: usize) -> Global {

@@ -36,6 +36,7 @@ pub use tables::{TABLES, Table};
 pub(crate) use values::format_duration;
 
 use crate::connection::plan::Plan;
+use crate::policy::access::ControlSettings;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::stats::Registry;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Config {
     pub global: Global,
+    pub control: ControlSettings,
     /// At least one.
     pub listeners: Vec<Bind>,
     /// Warnings found on the way, one line each ("FILE:LINE:COL: warning: …").
@@ -90,6 +92,7 @@ pub fn load(path: &Path, context: &LoadContext) -> Result<Config, Report> {
         Some(listeners) => Ok(Config {
             effective: dump::dump(&settings),
             global: settings.global,
+            control: settings.control,
             listeners,
             warnings: report.warnings(),
         }),

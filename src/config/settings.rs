@@ -10,6 +10,7 @@ use super::raw::At;
 use super::report::Place;
 use crate::log;
 use crate::mode::Mode;
+use crate::policy::access::ControlSettings;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
@@ -53,6 +54,7 @@ pub struct Global {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) global: Global,
+    pub(super) control: ControlSettings,
     pub(super) services: Vec<ServiceSettings>,
 }
 

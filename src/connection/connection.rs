@@ -33,8 +33,8 @@ const TARPITTED: usize = 1024;
 #[derive(Debug)]
 pub struct Connection {
     pub(super) pair: Pair,
-    plan: Arc<Plan>,
-    phase: Phase,
+    pub(super) plan: Arc<Plan>,
+    pub(super) phase: Phase,
     /// What happened since the last turn.
     ready: BothReady,
     /// Its deadline was set at least once.
@@ -47,7 +47,7 @@ pub struct Connection {
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Handshake(Cursor),
     Relay,
     /// The client is heard out, or the last bytes are on their way before a reset.

@@ -14,9 +14,12 @@ pub mod context;
 mod ending;
 pub mod guard;
 mod last_words;
+mod look;
 pub mod pair;
 pub mod plan;
 mod refusal;
 pub mod relay;
 #[cfg(test)]
 mod tests;
+pub mod view;
+pub mod walk;

@@ -2,6 +2,7 @@
 //! The main thread: starts everything, accepts, and answers signals. It does nothing else to a connection.
 
 use super::inbox::{Inboxes, Names};
+use super::interface::Interface;
 use super::listener::{AcceptCtx, Listener};
 use super::queue::Queue;
 use super::reload::{self, Answers};
@@ -11,6 +12,8 @@ use super::worker::{self, Shared};
 use crate::config::{Bind, Config, Global, LoadContext};
 use crate::connection::context::Common;
 use crate::connection::guard::Limit;
+use crate::connection::walk::Pages;
+use crate::control::running;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
 use crate::live::View;
@@ -31,6 +34,7 @@ use std::time::{Duration, Instant};
 const SIGNALS: u8 = 0;
 const ROOM: u8 = 1;
 const ANSWERS: u8 = 2;
+const ORDERS: u8 = 3;
 
 /// Task threads. What they do is rare: loading a configuration.
 const TASK_THREADS: usize = 2;
@@ -60,6 +64,7 @@ pub struct Tunnel {
     signals: Signals,
     tasks: Tasks,
     life: Life,
+    pub(super) interface: Interface,
     /// A configuration is being loaded.
     pub(super) reloading: bool,
     /// Another reload was asked for meanwhile.
@@ -94,11 +99,12 @@ impl Tunnel {
         let config = reload::load_and_wait(&tasks, &options, &context)?;
         let (log, writer) =
             Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
-        let (listeners, ctx, shared) =
-            assemble(&config, log).map_err(system("cannot make the event loop"))?;
+        let (listeners, ctx, shared, interface) =
+            assemble(&config, log, context.registry.clone()).map_err(system("cannot make the event loop"))?;
         listeners.watch(&signals, SIGNALS).map_err(system("cannot watch signals"))?;
         listeners.watch(answers.bell(), ANSWERS).map_err(system("cannot watch the tasks"))?;
         listeners.watch(shared.limit.room(), ROOM).map_err(system("cannot watch the workers"))?;
+        listeners.watch(interface.orders.bell(), ORDERS).map_err(system("cannot watch the orders"))?;
         let mut tunnel = Self {
             listeners,
             ctx,
@@ -110,6 +116,7 @@ impl Tunnel {
             signals,
             tasks,
             life: Life::Serving,
+            interface,
             reloading: false,
             reload_again: false,
             writer: Some(writer),
@@ -128,6 +135,7 @@ impl Tunnel {
         for listener in bound {
             tunnel.open(listener);
         }
+        tunnel.open_interface(&config)?;
         tunnel.say_started(descriptors);
         Ok(tunnel)
     }
@@ -153,6 +161,10 @@ impl Tunnel {
             writer.finish();
         }
         Ok(())
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.life == Life::Serving
     }
 
     fn is_over(&self) -> bool {
@@ -185,6 +197,9 @@ impl Tunnel {
         if woken.by(ANSWERS) {
             self.take_answers();
         }
+        if woken.by(ORDERS) {
+            self.obey_orders();
+        }
         if woken.by(SIGNALS) {
             while let Some(request) = self.signals.next() {
                 self.obey(request);
@@ -208,7 +223,7 @@ impl Tunnel {
                 let line = self.ctx.log.line(Level::Notice, "signal-ignored");
                 line.field("signal", "USR2").field("reason", "reserved for a later version").send();
             }
-            Request::Stop if self.life == Life::Serving => self.drain(),
+            Request::Stop if self.life == Life::Serving => self.drain("a signal"),
             Request::Stop => self.stop("a second signal"),
             Request::Quit => {
                 self.dump();
@@ -219,11 +234,12 @@ impl Tunnel {
     }
 
     /// Stops accepting; who was accepted is served.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self, why: &str) {
         let now = clock();
         let until = now.checked_add(self.global.shutdown_timeout);
         self.life = Life::Draining(until.unwrap_or(now + Duration::from_secs(365 * 24 * 3600)));
-        self.say_stopping("drain", "a signal");
+        self.say_stopping("drain", why);
+        self.publish_life(running::Life::Draining);
         self.close_listeners();
         self.shared.drain.signal();
     }
@@ -235,6 +251,7 @@ impl Tunnel {
         }
         self.life = Life::Stopping(clock() + LAST_TURN);
         self.say_stopping("close", why);
+        self.publish_life(running::Life::Stopping);
         self.close_listeners();
         self.shared.stop.signal();
     }
@@ -280,9 +297,22 @@ impl Tunnel {
     }
 
     /// Tells the workers where we listen.
-    pub(super) fn publish_addresses(&self) {
+    pub(super) fn publish_addresses(&mut self) {
         let address = |listener: &Listener| (listener.address().clone(), listener.service().into());
         self.ctx.own.set(self.listeners.handlers().map(address).collect());
+        let listening = self.listeners.handlers().map(Listener::published).collect();
+        self.interface.publish(|running| running.listeners = listening);
+    }
+
+    /// Tells the control thread what there is, and has it listen.
+    fn open_interface(&mut self, config: &Config) -> Result<(), StartError> {
+        let (path, open_files) = (self.options.config.display().to_string(), process::descriptor_limit());
+        self.interface.publish(|running| (running.config, running.open_files) = (path, open_files));
+        self.interface.takes_configuration(config);
+        self.interface.loaded(&Ok(String::new()), config.warnings.clone());
+        let failed =
+            |error: io::Error| StartError::System("cannot open the control interface", error.to_string());
+        self.interface.settle(config).map_err(failed)
     }
 
     fn dump(&self) {
@@ -387,7 +417,10 @@ fn load_context() -> Result<LoadContext, StartError> {
     })
 }
 
-fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx, Arc<Shared>)> {
+type Parts = (Loop<Listener>, AcceptCtx, Arc<Shared>, Interface);
+
+fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> {
+    let bell = Arc::new(EventFd::new()?);
     let limit = Arc::new(Limit::new(EventFd::new()?));
     let queue = Arc::new(Queue::new(config.global.workers)?);
     let inboxes = Arc::new(Inboxes::new(config.global.workers));
@@ -414,8 +447,11 @@ fn assemble(config: &Config, log: Log) -> io::Result<(Loop<Listener>, AcceptCtx,
         stop: EventFd::new()?,
         dump: AtomicBool::new(false),
         running: AtomicUsize::new(0),
+        pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
-    Ok((Loop::new()?, AcceptCtx { now: clock(), queue, limit, log, own }, Arc::new(shared)))
+    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), bell)?;
+    let ctx = AcceptCtx { now: clock(), queue, limit, log, own };
+    Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }
 
 /// Binds everything, or tells everything that could not be bound.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What task threads answer to workers' connections: one bounded lock-free inbox per worker, beside its bell.
+//! What task threads answer to workers' connections, and what listings ask of workers: bounded lock-free inboxes, one of
+//! each kind per worker, beside its bell.
 //!
 //! An answer carries the key of who asked, with its generation: one that comes too late finds nobody.
 
 use super::queue::Queue;
 use super::tasks::Tasks;
 use crate::connection::context::{Answer, Ask, Question};
+use crate::connection::walk::Walk;
 use crate::event::Key;
 use crossbeam_queue::ArrayQueue;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -22,20 +24,38 @@ const ADDRESSES: usize = 16;
 
 /// The inboxes of all workers.
 #[derive(Debug)]
-pub struct Inboxes(Box<[ArrayQueue<(Key, Answer)>]>);
+pub struct Inboxes(Box<[Inbox]>);
+
+#[derive(Debug)]
+struct Inbox {
+    answers: ArrayQueue<(Key, Answer)>,
+    walks: ArrayQueue<Walk>,
+}
 
 impl Inboxes {
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| ArrayQueue::new(CAPACITY)).collect())
+        let inbox = |_| Inbox { answers: ArrayQueue::new(CAPACITY), walks: ArrayQueue::new(CAPACITY) };
+        Self((0..workers).map(inbox).collect())
     }
 
     /// The oldest answer for that worker.
     pub fn pop(&self, worker: usize) -> Option<(Key, Answer)> {
-        self.0[worker].pop()
+        self.0[worker].answers.pop()
     }
 
-    pub fn is_empty(&self, worker: usize) -> bool {
-        self.0[worker].is_empty()
+    /// The oldest walk that is asked of that worker.
+    pub fn pop_walk(&self, worker: usize) -> Option<Walk> {
+        self.0[worker].walks.pop()
+    }
+
+    /// Asks a walk of that worker; false if there is none of that number, or too much waits for it. Ring its bell after it.
+    pub fn push_walk(&self, worker: usize, walk: Walk) -> bool {
+        self.0.get(worker).is_some_and(|inbox| inbox.walks.push(walk).is_ok())
+    }
+
+    /// How much waits for that worker.
+    pub fn len(&self, worker: usize) -> usize {
+        self.0.get(worker).map_or(0, |inbox| inbox.answers.len() + inbox.walks.len())
     }
 }
 
@@ -59,7 +79,7 @@ impl Ask for Names {
                 return;
             }
             let answer = Answer { id, found: resolve(&host, port) };
-            if inboxes.0[worker].push((key, answer)).is_ok() {
+            if inboxes.0[worker].answers.push((key, answer)).is_ok() {
                 queue.bell(worker).signal();
             }
         };

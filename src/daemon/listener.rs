@@ -8,6 +8,7 @@ use super::queue::{Accepted, Queue};
 use crate::connection::context::OwnAddresses;
 use crate::connection::guard::Limit;
 use crate::connection::plan::Plan;
+use crate::control::running;
 use crate::error::Reason;
 use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::live::Live;
@@ -15,6 +16,7 @@ use crate::log::{Level, Log};
 use crate::sys::address::Address;
 use crate::sys::process;
 use crate::sys::socket::{self, AcceptError, Listening};
+use crate::sys::time;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
@@ -62,6 +64,8 @@ pub struct Listener {
     pause: Option<Pause>,
     /// A pause was told, and nothing was accepted since.
     told: bool,
+    /// When it was bound, in seconds since 1970.
+    since: f64,
 }
 
 impl Listener {
@@ -71,7 +75,7 @@ impl Listener {
     /// The system's.
     pub fn bind(asked: Address, plan: Arc<Plan>) -> io::Result<Self> {
         let listening = Listening::bind(&asked, plan.client_speaks_first())?;
-        Ok(Self { listening, asked, plan, pause: None, told: false })
+        Ok(Self { listening, asked, plan, pause: None, told: false, since: time::unix() })
     }
 
     /// The address it was asked for.
@@ -86,6 +90,15 @@ impl Listener {
 
     pub fn service(&self) -> &str {
         &self.plan.service.name
+    }
+
+    /// What of it is published.
+    pub fn published(&self) -> running::Listening {
+        running::Listening {
+            address: self.address().clone(),
+            service: self.service().into(),
+            since: self.since,
+        }
     }
 
     /// New connections follow another plan from now on; live ones keep theirs.

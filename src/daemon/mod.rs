@@ -4,6 +4,7 @@
 #[expect(clippy::module_inception, reason = "the file is named after the program it is")]
 pub mod daemon;
 pub mod inbox;
+mod interface;
 pub mod listener;
 pub mod queue;
 pub mod reload;

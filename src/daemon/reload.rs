@@ -94,7 +94,8 @@ impl Tunnel {
     }
 
     /// The old configuration stays; the log says why.
-    fn refuse(&self, errors: &[String]) {
+    fn refuse(&mut self, errors: &[String]) {
+        self.interface.loaded(&Err(errors.join("\n")), errors.to_vec());
         for error in errors {
             self.ctx.log.line(Level::Error, "reload-failed").field("error", error).send();
         }
@@ -105,6 +106,9 @@ impl Tunnel {
             Ok(new) => new,
             Err(errors) => return self.refuse(&errors),
         };
+        if let Err(error) = self.interface.settle(&config) {
+            return self.refuse(&[format!("cannot open the control interface: {error}")]);
+        }
         if config.global.log != self.global.log {
             if let Err(error) = self.ctx.log.switch(&config.global.log) {
                 return self.refuse(&[format!("cannot open the log: {error}")]);
@@ -123,6 +127,9 @@ impl Tunnel {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
         }
+        self.interface.takes_configuration(&config);
+        let outcome = format!("kept {kept} listeners, added {added}, dropped {dropped}");
+        self.interface.loaded(&Ok(outcome), config.warnings);
         let workers = self.global.workers;
         self.global = config.global;
         self.global.workers = workers;

@@ -12,6 +12,7 @@ use crate::connection::connection::Connection;
 use crate::connection::context::{Common, Ctx};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
+use crate::connection::walk::{Pages, Walks};
 use crate::error::Reason;
 use crate::event::Handler;
 use crate::event::event_loop::Loop;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub inboxes: Arc<Inboxes>,
     /// What every worker's context begins with.
     pub common: Common,
+    /// What listings are answered.
+    pub pages: Arc<Pages>,
 }
 
 /// Starts worker `number`, and waits until it is ready to serve or could not be made.
@@ -92,6 +95,7 @@ fn tell_panic(number: usize, log: &Log, error: &str) {
 struct Worker {
     connections: Loop<Box<Connection>>,
     ctx: Ctx,
+    walks: Walks,
     shared: Arc<Shared>,
     draining: bool,
     stopped: bool,
@@ -104,7 +108,8 @@ impl Worker {
         connections.watch(&shared.drain, DRAIN)?;
         connections.watch(&shared.stop, STOP)?;
         let ctx = Ctx::new(number, shared.common.clone(), clock());
-        Ok(Self { connections, ctx, shared: Arc::clone(shared), draining: false, stopped: false })
+        let walks = Walks::default();
+        Ok(Self { connections, ctx, walks, shared: Arc::clone(shared), draining: false, stopped: false })
     }
 
     /// Serves until drained or stopped; false if it panicked outside of any connection.
@@ -134,6 +139,9 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         let mut patience = self.connections.patience(self.ctx.now);
+        if self.walks.at_work() {
+            patience = Some(Duration::ZERO);
+        }
         let sleeps = patience != Some(Duration::ZERO);
         if sleeps && !self.shared.queue.doze(self.ctx.worker, self.connections.len()) || self.is_over() {
             patience = Some(Duration::ZERO);
@@ -148,6 +156,7 @@ impl Worker {
         if woken.by(BELL) {
             self.shared.queue.bell(self.ctx.worker).drain();
             self.take_answers();
+            self.take_walks();
         }
         if woken.by(DRAIN) {
             self.draining = true;
@@ -155,6 +164,7 @@ impl Worker {
             self.connections.unwatch(&self.shared.drain)?;
         }
         self.take_batch();
+        self.walks.advance(&mut self.connections, &mut self.ctx, &self.shared.pages);
         if woken.by(STOP) {
             self.stop();
         }
@@ -165,6 +175,12 @@ impl Worker {
     fn take_answers(&mut self) {
         while let Some((key, answer)) = self.shared.inboxes.pop(self.ctx.worker) {
             self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
+        }
+    }
+
+    fn take_walks(&mut self) {
+        while let Some(walk) = self.shared.inboxes.pop_walk(self.ctx.worker) {
+            self.walks.begin(walk, &mut self.connections);
         }
     }
 

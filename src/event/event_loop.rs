@@ -24,6 +24,13 @@ const EXPIRIES_PER_TURN: usize = 256;
 /// The index no slot has: its events are for the loop's owner, the generation is the tag.
 const OWNERS_INDEX: u32 = u32::MAX;
 
+/// The key of bookmarks: no handler has it.
+const BOOKMARK: Key = Key { index: OWNERS_INDEX, generation: u32::MAX };
+
+/// A place in the list of handlers: those before it have been passed.
+#[derive(Debug)]
+pub struct Bookmark(NodeRef);
+
 /// A loop over handlers of one kind.
 #[derive(Debug)]
 pub struct Loop<H: Handler> {
@@ -129,7 +136,30 @@ impl<H: Handler> Loop<H> {
 
     /// The keys of the handlers in the order they came.
     pub fn keys(&self) -> Vec<Key> {
-        self.all.keys().collect()
+        self.all.keys().filter(|key| *key != BOOKMARK).collect()
+    }
+
+    /// A bookmark ahead of all handlers. It is a node of the same list, so that handlers come and go around it at the cost
+    /// of any other; who has it must [take it out](Self::take_bookmark).
+    pub fn bookmark(&mut self) -> Bookmark {
+        let node = NodeRef::new(BOOKMARK);
+        self.all.push_front(&node);
+        Bookmark(node)
+    }
+
+    /// Moves the bookmark on by one; the handler it has passed, in the order they came. It passes other bookmarks without
+    /// a word, so the cost is their number at most.
+    pub fn pass(&mut self, bookmark: &Bookmark) -> Option<Key> {
+        loop {
+            match self.all.pass(&bookmark.0)? {
+                BOOKMARK => {}
+                key => return Some(key),
+            }
+        }
+    }
+
+    pub fn take_bookmark(&mut self, bookmark: Bookmark) {
+        self.all.unlink(&bookmark.0);
     }
 
     pub fn get(&self, key: Key) -> Option<&H> {

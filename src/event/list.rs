@@ -8,6 +8,7 @@
 #![allow(unsafe_code, clippy::disallowed_types, reason = "see the file's header; one block, with its proof")]
 
 use super::Key;
+use intrusive_collections::linked_list::CursorMut;
 use intrusive_collections::{LinkedList, LinkedListLink, intrusive_adapter};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -77,19 +78,45 @@ impl List {
         self.length += 1;
     }
 
+    /// Puts the node at the head. One that is linked stays where it is.
+    pub fn push_front(&mut self, node: &NodeRef) {
+        debug_assert!(!node.is_linked(), "a node stands in one list at a time");
+        if node.is_linked() {
+            return;
+        }
+        node.0.list.set(self.id);
+        self.nodes.push_front(Rc::clone(&node.0));
+        self.length += 1;
+    }
+
     /// Takes the node out, wherever it stands in this list; false if it is not in it.
     pub fn unlink(&mut self, node: &NodeRef) -> bool {
-        if node.0.list.get() != self.id {
-            return false;
-        }
-        // SAFETY: the node must be linked in this list. `Node::list` is set to this list's number only in `push`,
-        // which links it here, and to 0 wherever it is taken out; numbers are unique and a list never moves its
-        // nodes to another. It has just been compared.
-        let mut cursor = unsafe { self.nodes.cursor_mut_from_ptr(Rc::as_ptr(&node.0)) };
+        let Some(mut cursor) = self.cursor(node) else { return false };
         cursor.remove();
         node.0.list.set(0);
         self.length -= 1;
         true
+    }
+
+    /// Moves the node one place towards the tail; the key it has passed. Nothing: it is at the tail, or not in this list.
+    pub fn pass(&mut self, node: &NodeRef) -> Option<Key> {
+        let mut cursor = self.cursor(node)?;
+        let passed = cursor.peek_next().get()?.key;
+        // Taking it out moves the cursor to the one that is passed.
+        let taken = cursor.remove()?;
+        cursor.insert_after(taken);
+        Some(passed)
+    }
+
+    /// A cursor at the node, if it is in this list.
+    fn cursor(&mut self, node: &NodeRef) -> Option<CursorMut<'_, NodeAdapter>> {
+        if node.0.list.get() != self.id {
+            return None;
+        }
+        // SAFETY: the node must be linked in this list. `Node::list` is set to this list's number only in `push` and
+        // `push_front`, which link it here, and to 0 wherever it is taken out for good (`pass` puts it back at once);
+        // numbers are unique and a list never moves its nodes to another. It has just been compared.
+        Some(unsafe { self.nodes.cursor_mut_from_ptr(Rc::as_ptr(&node.0)) })
     }
 
     /// The key at the head, and when it is due.

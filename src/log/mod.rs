@@ -300,6 +300,11 @@ impl Log {
         self.shared.bell.summon();
     }
 
+    /// Writes lines from `level` on, from now on.
+    pub fn set_level(&self, level: Level) {
+        self.shared.levels.store(levels(level), Ordering::Relaxed);
+    }
+
     /// Takes over other settings (reload). The target is opened anew here, in the caller's thread.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Policy: what the configuration promised, ready to be used by connections. Immutable once built.
 
+pub mod access;
 mod certificate;
 #[cfg(test)]
 mod handshake_tests;

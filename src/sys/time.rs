@@ -2,11 +2,20 @@
 //! Local civil time, as localtime_r(3) gives it.
 //!
 //! The zone is read by the C library at the first call and kept: call [`local`] once before a chroot(2), or the
-//! zone's file is out of reach. Reading the clock is not here, nor is writing a date as text.
+//! zone's file is out of reach. Writing a date as text is not here.
 
 #![expect(unsafe_code, reason = "localtime_r takes pointers; the safe crates have no local time")]
 
 use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time of day, in seconds since 1970-01-01T00:00:00Z with fractions: for what is shown, never for what is waited for.
+#[must_use]
+pub fn unix() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "shown to people, who think in times of day")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
 
 /// A moment as a local calendar and a local clock show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The control interface: everything can be seen, and nothing is stopped by looking.
+//!
+//! One thread with an event loop of its own serves whoever asks (`thread.rs`, `reader.rs`): by commands on a unix socket
+//! (`command/`), by HTTP (`http/`), or through a service of mode "control". What there is to see is made into plain values
+//! first (`model.rs`, by `collect.rs`), and only then put into a format. Connections are listed worker by worker, as fast as
+//! the reader takes them (`listing.rs`). What changes something is an order to main (`order.rs`).
+
+pub mod answer;
+mod bind;
+pub mod certificates;
+mod collect;
+pub mod command;
+pub mod http;
+pub mod listing;
+pub mod metrics;
+pub mod model;
+pub mod order;
+pub mod page;
+pub mod problems;
+pub mod reader;
+pub mod running;
+pub mod state;
+pub mod thread;
+
+pub use thread::Control;
+
+use crate::policy::access::Level;
+use crate::sys::socket::Socket;
+
+/// A reader who came through a service: our end of a socket pair, and who it is.
+#[derive(Debug)]
+pub struct Visit {
+    pub socket: Socket,
+    pub level: Level,
+    pub name: String,
+}
