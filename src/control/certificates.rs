@@ -238,7 +238,6 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// As the model has times; a certificate's are whole seconds, far below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "years of four digits")]
 fn seconds(unix: i64) -> f64 {
     unix as f64
 }
