@@ -3,6 +3,7 @@
 //! under way, the orders given to main.
 
 use super::certificates::Certificates;
+use super::collect::Collected;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
@@ -55,6 +56,7 @@ pub struct State {
     leases: VecDeque<(Instant, u64, usize, Walk)>,
     next_number: u64,
     pub(super) certificates: Certificates,
+    pub(super) collected: Collected,
 }
 
 impl State {
@@ -67,6 +69,7 @@ impl State {
             leases: VecDeque::new(),
             next_number: 1,
             certificates: Certificates::default(),
+            collected: Collected::new(now),
         }
     }
 
