@@ -83,6 +83,11 @@ fn inet(text: &str, purpose: Purpose) -> Result<Target, Complaint> {
         let complaint = Complaint::new(format!("the address {text:?} has no port"));
         return Err(complaint.help(if text.starts_with('/') {
             format!("for a unix socket write `unix:{text}`")
+        } else if text.parse::<u16>().is_ok() {
+            match purpose {
+                Purpose::Accept => format!("for that port on every address of this host write `*:{text}`"),
+                Purpose::Connect => format!("for that port on this host write `127.0.0.1:{text}`"),
+            }
         } else {
             "write `host:port`, `[v6]:port` or `unix:PATH`".to_owned()
         }));

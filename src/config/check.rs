@@ -151,7 +151,12 @@ fn check_log(fields: Fields<'_>, directory: &Path, report: &mut Report) -> log::
         },
         None => {
             if let Some(text) = written {
-                unknown_word("target", text, &["syslog", "stderr", "file:PATH"], report);
+                if text.value.starts_with('/') {
+                    let finding = report.error(text.place, format!("unknown target {:?}", text.value));
+                    finding.help(format!("for a file write \"file:{}\"", text.value));
+                } else {
+                    unknown_word("target", text, &["syslog", "stderr", "file:PATH"], report);
+                }
             }
             return checked;
         }

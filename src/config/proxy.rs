@@ -43,6 +43,9 @@ const NO_TLVS: SendTlvs = SendTlvs {
     crc32c: false,
 };
 
+const FROM: &str =
+    "name the networks of your balancers, as in { from = [\"10.0.0.0/8\"] }: others must not be believed";
+
 /// Reads `accept.proxy_protocol` of a service that listens on `addresses`.
 pub(super) fn check_accept(
     node: Node<'_>,
@@ -50,15 +53,16 @@ pub(super) fn check_accept(
     directory: &Path,
     report: &mut Report,
 ) -> Option<ProxySettings> {
+    if node.as_bool() == Some(true) {
+        node.mismatch("a table", report).help(FROM);
+        return None;
+    }
     let fields = node.fields(&tables::PROXY_PROTOCOL, report)?;
     let unix = |endpoint: &Endpoint| {
         matches!(endpoint.target, Target::Ready(Address::Unix(_) | Address::Abstract(_)))
     };
     if fields.lacks("from") && !addresses.iter().all(unix) {
-        let finding = report.missing(fields.place, "`proxy_protocol` has no `from`");
-        finding.help(
-            "name the networks of your balancers, as in from = [\"10.0.0.0/8\"]: others must not be believed",
-        );
+        report.missing(fields.place, "`proxy_protocol` has no `from`").help(FROM);
     }
     let from = fields.get("from").and_then(|node| networks::check(node, directory, report));
     let others = fields.get("others").and_then(|node| node.choice(&OTHERS, report));

@@ -72,7 +72,7 @@ impl<'t> Fields<'t> {
         spec: &'static Table,
         report: &mut Report,
     ) -> Self {
-        for (key, _) in table.iter() {
+        for (key, item) in table.iter() {
             let name = key.name.as_str();
             if spec.keys.contains(&name) {
                 continue;
@@ -82,6 +82,8 @@ impl<'t> Fields<'t> {
             let elsewhere = TABLES.iter().find(|table| table.keys.contains(&name));
             if let Some(near) = nearest(name, spec.keys.iter().copied()) {
                 finding.help(format!("did you mean `{near}`?"));
+            } else if spec.keys.contains(&"service") && matches!(item.value, Value::Table(_)) {
+                finding.help(format!("a service is written [[service]], with name = {name:?} in it"));
             } else if let Some(home) = elsewhere {
                 finding.help(format!("`{name}` belongs into {}", home.title));
             } else {

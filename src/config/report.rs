@@ -8,6 +8,9 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
+/// How many findings back the same one is looked for.
+const RECENT: usize = 16;
+
 /// The most problems that are printed in full; the rest is only counted.
 const SHOWN: usize = 100;
 
@@ -225,7 +228,13 @@ impl Report {
         finding
     }
 
+    /// The same about the same place is told once: a file may be read for more than one purpose.
     fn push(&mut self, kind: Kind, place: Place, message: String) -> &mut Finding {
+        let told = |finding: &Finding| finding.place == place && finding.message == message;
+        let recent = self.findings.len().saturating_sub(RECENT);
+        if let Some(at) = self.findings[recent..].iter().position(told) {
+            return &mut self.findings[recent + at];
+        }
         self.findings.push(Finding { kind, place, message, notes: Vec::new(), help: None });
         let last = self.findings.len() - 1;
         &mut self.findings[last]
@@ -436,8 +445,9 @@ mod tests {
     #[test]
     fn long_lines_and_long_lists_are_cut() {
         let mut report = report(&format!("{}X{}\u{1b}", "a".repeat(5000), "b".repeat(5000)));
-        for _ in 0..SHOWN + 5 {
-            report.error(Place { file: 0, start: 5000, end: 9000 }, "x");
+        for number in 0..SHOWN + 5 {
+            report.error(Place { file: 0, start: 5000, end: 9000 }, format!("x {number}"));
+            report.error(Place { file: 0, start: 5000, end: 9000 }, format!("x {number}"));
         }
         let text = report.to_string();
         assert!(text.lines().all(|line| line.chars().count() < 160), "a line is too long");

@@ -44,6 +44,11 @@ impl Pattern {
     /// What is wrong with it, in words.
     pub fn name(text: &str) -> Result<Self, String> {
         let Some(suffix) = text.strip_prefix("*.") else {
+            if text == "*" {
+                let why =
+                    "for every name that no route takes write fallback = [\"no-name\", \"unknown-name\"]";
+                return Err(format!("{text:?} is no name: {why}"));
+            }
             if text.contains('*') {
                 return Err(format!(
                     "{text:?}: a \"*\" stands only in front of a whole name, as in \"*.example.org\""

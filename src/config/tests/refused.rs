@@ -197,6 +197,27 @@ fn every_bad_file_is_refused_with_its_own_words() {
     assert!(tried >= 60, "only {tried} files");
 }
 
+/// What newcomers write, and what they are told to write instead.
+#[test]
+fn a_newcomer_is_told_what_to_write() {
+    for (text, help) in [
+        (
+            "[web]\naccept = \"*:1\"\n".to_owned(),
+            "a service is written [[service]], with name = \"web\" in it",
+        ),
+        (GOOD.replace("127.0.0.1:1\"", "993\""), "for that port on every address of this host write `*:993`"),
+        (GOOD.replace("127.0.0.1:2\"", "993\""), "for that port on this host write `127.0.0.1:993`"),
+        (format!("[global]\nlog = {{ target = \"/var/t\" }}\n{GOOD}"), "for a file write \"file:/var/t\""),
+        (
+            GOOD.replace("\"127.0.0.1:1\"", "{ address = \"*:1\", proxy_protocol = true }"),
+            "as in { from = [\"10.0.0.0/8\"] }",
+        ),
+    ] {
+        let told = checked(&text).1.to_string();
+        assert!(told.lines().any(|line| line.starts_with("help: ") && line.contains(help)), "{text}\n{told}");
+    }
+}
+
 /// Whether a message begins with words of the TOML parser, of which only the beginning is compared.
 fn is_syntax(message: &str) -> bool {
     ["string values must be quoted", "invalid basic string"]

@@ -171,7 +171,7 @@ const ROUTES: &[Bad] = &[
     (r#"sni = ["a..b"]"#, r#"6:8: error: "a..b" is not a host name: a label is empty"#),
     (
         r#"sni = ["*"]"#,
-        r#"6:8: error: "*": a "*" stands only in front of a whole name, as in "*.example.org""#,
+        r#"6:8: error: "*" is no name: for every name that no route takes write fallback = ["no-name", "unknown-name"]"#,
     ),
     (r#"sni = ["a\u0000b"]"#, "6:8: error: `sni` must not have control characters"),
     (r#"sni_regex = ["[a-"]"#, "6:14: error: not a regular expression: unclosed character class"),
