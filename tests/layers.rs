@@ -81,6 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("intrusive_collections", &["event/list.rs"]),
+    ("maud", &["control/page/"]),
 ];
 
 /// The only places where `unsafe` may be written.
