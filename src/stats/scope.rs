@@ -67,7 +67,7 @@ pub(super) fn load(cell: &AtomicU64) -> u64 {
 /// What is counted of one thing.
 #[derive(Debug, Default)]
 pub struct Scope {
-    above: Option<Arc<Scope>>,
+    above: Option<Arc<Self>>,
     used: OnceLock<Box<Used>>,
 }
 
@@ -113,7 +113,7 @@ impl Default for Detail {
 
 impl Scope {
     /// One within another: what happens here happens there, too.
-    pub fn within(above: Arc<Scope>) -> Self {
+    pub fn within(above: Arc<Self>) -> Self {
         Self { above: Some(above), used: OnceLock::new() }
     }
 

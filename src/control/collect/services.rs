@@ -54,7 +54,7 @@ fn counted(view: &View<'_>, name: &str, scope: &Scope) -> Service {
     let mut sums = Sums::default();
     scope.add_shares(&mut sums);
     let collected = view.collected();
-    let began = collected.meters.since(name).unwrap_or(view.clock.began());
+    let began = collected.meters.since(name).unwrap_or_else(|| view.clock.began());
     Service {
         name: name.to_owned(),
         uptime: (time::unix() - began).max(0.0),
@@ -149,7 +149,7 @@ fn shown(
         address,
         admin: "ready".to_owned(),
         state: "unchecked".to_owned(),
-        since: collected.meters.since(&service.name).unwrap_or(view.clock.began()),
+        since: collected.meters.since(&service.name).unwrap_or_else(|| view.clock.began()),
         weight: 1,
         number,
         traffic: traffic(view, stats),
