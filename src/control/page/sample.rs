@@ -262,6 +262,7 @@ fn certificate(kind: &str, file: &str, names: &[&str], from: f64, to: f64, newer
         not_after: if to == 0.0 { 0.0 } else { NOW + to * DAY },
         used_by: all(&["web/site", "imaps"]),
         newer_on_disk: newer,
+        in_file: 1,
     }
 }
 
@@ -379,6 +380,7 @@ fn snapshot() -> Snapshot {
             worker(2, 0.38, 2_500),
             worker(3, 0.11, 1_490),
         ],
+        certificates_total: certificates().len() as u64,
         certificates: certificates(),
     }
 }
