@@ -29,6 +29,10 @@ const LOW: usize = 64 << 10;
 /// How long a reader may take nothing of what it is given.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How long a peer that was told everything may take to end its direction. Bytes of it that nobody reads would make the
+/// kernel answer with a reset, which can overtake what it was told.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// How long a worker may take for a page.
 const WORKER: Duration = Duration::from_secs(2);
 
@@ -66,6 +70,8 @@ enum Busy {
         waiting: bool,
     },
     Order(Wording),
+    /// All was said and our direction has ended: what still comes is dropped, until the peer has ended too.
+    Leaving,
 }
 
 /// What reaches a reader from elsewhere.
@@ -159,7 +165,13 @@ impl Reader {
             }
             match mem::replace(&mut self.busy, Busy::No) {
                 Busy::No if self.pending() > 0 => return self.keep(),
-                Busy::No if self.then == Then::Close => return Verdict::Close(Gone::Done),
+                Busy::No if self.then == Then::Close => return self.leave(),
+                Busy::Leaving if self.ended => return Verdict::Close(Gone::Done),
+                Busy::Leaving => {
+                    self.input.clear();
+                    self.busy = Busy::Leaving;
+                    return Verdict::Hold;
+                }
                 Busy::No => {
                     let request = self.talk.request(&mut self.input, &self.visitor, state);
                     match request {
@@ -229,12 +241,22 @@ impl Reader {
         }
     }
 
+    /// Ends our direction, and waits for the other.
+    fn leave(&mut self) -> Verdict<Gone> {
+        if self.ended || self.socket.shutdown_write().is_err() {
+            return Verdict::Close(Gone::Done);
+        }
+        self.busy = Busy::Leaving;
+        self.keep()
+    }
+
     /// Waits; every wait has its own patience.
     fn keep(&self) -> Verdict<Gone> {
         Verdict::Keep(match &self.busy {
             _ if self.pending() > 0 => STALL,
             Busy::Listing { .. } => WORKER,
             Busy::Order(_) => ORDER,
+            Busy::Leaving => LEAVE,
             Busy::No => self.talk.patience(),
         })
     }
@@ -254,7 +276,7 @@ impl Handler for Box<Reader> {
     }
 
     fn interest(&self, _: Leg) -> Interest {
-        let idle = matches!(self.busy, Busy::No) && self.pending() == 0;
+        let idle = matches!(self.busy, Busy::No | Busy::Leaving) && self.pending() == 0;
         Interest { read: idle && !self.ended, write: self.pending() > 0, choked: false, failure: true }
     }
 
@@ -294,7 +316,15 @@ impl Handler for Box<Reader> {
             return Verdict::Close(Gone::Stalled);
         }
         match mem::replace(&mut self.busy, Busy::No) {
-            Busy::No => return Verdict::Close(Gone::Stalled),
+            Busy::No => {
+                let last = self.talk.late();
+                if last.is_empty() {
+                    return Verdict::Close(Gone::Stalled);
+                }
+                self.output.extend(last);
+                self.then = Then::Close;
+            }
+            Busy::Leaving => return Verdict::Close(Gone::Done),
             Busy::Listing { mut listing, format, .. } => {
                 state.drop_listing(&listing);
                 listing.pass_over();

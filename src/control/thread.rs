@@ -9,7 +9,7 @@ use super::Visit;
 use super::answer::{Talk, Visitor};
 use super::bind;
 use super::command::Commands;
-use super::http::Http;
+use super::http::{Hosts, Http};
 use super::reader::{Gone, Note, Reader};
 use super::state::{Sources, State};
 use crate::event::event_loop::Loop;
@@ -182,7 +182,7 @@ impl Serving {
                     let _main_waits = told.send(self.settle(settings));
                 }
                 Call::Visit(Visit { socket, level, name }) => {
-                    let talk = Box::new(Http::new(&self.settings));
+                    let talk = Box::new(Http::new(&self.settings, Hosts::Configured));
                     self.insert(Reader::new(socket, talk, Visitor { level, name }, self.state.now));
                 }
             }
@@ -225,7 +225,7 @@ impl Serving {
                     let talk: Box<dyn Talk> = if tag == SOCKET {
                         Box::new(Commands::default())
                     } else {
-                        Box::new(Http::new(&self.settings))
+                        Box::new(Http::new(&self.settings, Hosts::Configured))
                     };
                     self.insert(Reader::new(socket, talk, visitor, self.state.now));
                 }
