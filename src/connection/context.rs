@@ -8,6 +8,7 @@ use crate::live::View;
 use crate::log::Log;
 use crate::stream::tls::Ticket;
 use crate::sys::address::Address;
+use crate::sys::socket::Socket;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,6 +58,27 @@ pub trait Ask: std::fmt::Debug + Send + Sync {
     fn ask(&self, question: Question) -> bool;
 }
 
+/// Who comes to the control interface through a service.
+#[derive(Debug)]
+pub struct Visit {
+    /// The end of a socket pair behind which the client is.
+    pub socket: Socket,
+    /// Where it comes from, in words.
+    pub client: String,
+    /// Of the certificate that it has proved to have.
+    pub common_name: Option<Box<str>>,
+    /// The name that TLS was agreed on for.
+    pub asked_for: Option<Box<str>>,
+    /// It came over a unix socket, from nobody else.
+    pub local: bool,
+}
+
+/// The control interface, as a connection sees it.
+pub trait Receive: std::fmt::Debug + Send + Sync {
+    /// Takes a visit in; false when too many wait already.
+    fn receive(&self, visit: Visit) -> bool;
+}
+
 /// The addresses we listen on, with the names of the services.
 pub type OwnAddresses = Vec<(Address, Box<str>)>;
 
@@ -69,6 +91,7 @@ pub struct Ctx {
     pub buffers: Buffers,
     pub log: Log,
     pub asks: Arc<dyn Ask>,
+    pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
     /// Connections that a tarpit holds.
     pub tarpitted: usize,
@@ -86,6 +109,7 @@ pub struct Common {
     pub process: u64,
     pub log: Log,
     pub asks: Arc<dyn Ask>,
+    pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
 }
 
@@ -100,16 +124,28 @@ impl Common {
                 false
             }
         }
-        Self { ids: Arc::default(), process: 1, log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
+        impl Receive for Nobody {
+            fn receive(&self, _: Visit) -> bool {
+                false
+            }
+        }
+        Self {
+            ids: Arc::default(),
+            process: 1,
+            log,
+            asks: Arc::new(Nobody),
+            receives: Arc::new(Nobody),
+            own: View::new(Arc::default()),
+        }
     }
 }
 
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {
-        let Common { ids, process, log, asks, own } = common;
+        let Common { ids, process, log, asks, receives, own } = common;
         let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, asks, own, tarpitted: 0, tickets, ids, process }
+        Self { now, worker, buffers, log, asks, receives, own, tarpitted: 0, tickets, ids, process }
     }
 
     /// A number no other connection of this process has.

@@ -26,6 +26,9 @@ const READ: usize = 16 << 10;
 /// Bytes that wait to be written below which a listing goes on.
 const LOW: usize = 64 << 10;
 
+/// Requests answered per turn, in fairness to other readers.
+const REQUESTS: usize = 16;
+
 /// How long a reader may take nothing of what it is given.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -156,6 +159,7 @@ impl Reader {
 
     /// Goes as far as it can.
     fn advance(&mut self, state: &mut State) -> Verdict<Gone> {
+        let mut requests = 0;
         loop {
             if self.write(state.now).is_err() {
                 return Verdict::Close(Gone::Broken);
@@ -172,7 +176,9 @@ impl Reader {
                     self.busy = Busy::Leaving;
                     return Verdict::Hold;
                 }
+                Busy::No if requests >= REQUESTS => return Verdict::Again(self.talk.patience()),
                 Busy::No => {
+                    requests += 1;
                     let request = self.talk.request(&mut self.input, &self.visitor, state);
                     match request {
                         Request::More if self.ended || self.input.len() >= INPUT => {

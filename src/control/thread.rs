@@ -5,13 +5,13 @@
 //! bell. So a reader that is slow, or a thousand of them, delays other readers at most. When there is no room for one more
 //! reader, the one goes that has been still for longest.
 
-use super::Visit;
 use super::answer::{Talk, Visitor};
 use super::bind;
 use super::command::Commands;
 use super::http::{Hosts, Http};
 use super::reader::{Gone, Note, Reader};
 use super::state::{Sources, State};
+use super::visits;
 use crate::event::event_loop::Loop;
 use crate::log;
 use crate::policy::access::{ControlSettings, Level};
@@ -41,13 +41,11 @@ const CAPACITY: usize = 256;
 /// How often figures that are rates are taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What main and the workers tell the control thread.
+/// What main tells the control thread.
 #[derive(Debug)]
 enum Call {
     /// Other settings; what became of them.
     Settings(ControlSettings, mpsc::SyncSender<io::Result<()>>),
-    /// A reader who came through a service.
-    Visit(Visit),
 }
 
 /// The control thread, as others see it.
@@ -92,13 +90,6 @@ impl Control {
         }
         self.bell.signal();
         receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread has ended")))
-    }
-
-    /// Takes in a reader who came through a service; false if there is no room.
-    pub fn visit(&self, visit: Visit) -> bool {
-        let taken = self.calls.push(Call::Visit(visit)).is_ok();
-        self.bell.signal();
-        taken
     }
 }
 
@@ -181,11 +172,12 @@ impl Serving {
                 Call::Settings(settings, told) => {
                     let _main_waits = told.send(self.settle(settings));
                 }
-                Call::Visit(Visit { socket, level, name }) => {
-                    let talk = Box::new(Http::new(&self.settings, Hosts::Configured));
-                    self.insert(Reader::new(socket, talk, Visitor { level, name }, self.state.now));
-                }
             }
+        }
+        while let Some(visit) = self.state.sources.visits.pop() {
+            let (visitor, hosts) = visits::visitor(&self.settings, &visit);
+            let talk = Box::new(Http::new(&self.settings, hosts));
+            self.insert(Reader::new(visit.socket, talk, visitor, self.state.now));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::control::answer::{Answer, List, Then, Visitor};
 use crate::control::metrics::{self, Filter, metrics};
 use crate::control::model::Process;
 use crate::control::page::{Page, page};
+use crate::control::running::Life;
 use crate::control::state::State;
 
 /// Where the API begins.
@@ -24,7 +25,9 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// The answer to a whole request.
 pub(super) fn answer(head: &Head, body: &[u8], gate: &Gate, visitor: &Visitor, state: &mut State) -> Answer {
-    let manner = Manner { head_only: head.method == Method::Head, minor: head.minor, keep: head.keep };
+    // A daemon that drains waits for nobody who may ask again later.
+    let keep = head.keep && state.running().life == Life::Serving;
+    let manner = Manner { head_only: head.method == Method::Head, minor: head.minor, keep };
     let visitor = match gate.enter(head, visitor) {
         Ok(visitor) => visitor,
         // Who is not let in need not stay.
