@@ -6,6 +6,7 @@ use crate::channel::Buffers;
 use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
+use crate::stats::{Clock, Registry};
 use crate::stream::tls::Ticket;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
@@ -93,6 +94,9 @@ pub struct Ctx {
     pub asks: Arc<dyn Ask>,
     pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
+    /// What is counted, and what its moments are counted from.
+    pub stats: Registry,
+    pub clock: Clock,
     /// Connections that a tarpit holds.
     pub tarpitted: usize,
     tickets: HashMap<TicketKey, Ticket>,
@@ -111,6 +115,7 @@ pub struct Common {
     pub asks: Arc<dyn Ask>,
     pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
+    pub stats: Registry,
 }
 
 #[cfg(test)]
@@ -136,6 +141,7 @@ impl Common {
             asks: Arc::new(Nobody),
             receives: Arc::new(Nobody),
             own: View::new(Arc::default()),
+            stats: Registry::default(),
         }
     }
 }
@@ -143,9 +149,33 @@ impl Common {
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {
-        let Common { ids, process, log, asks, receives, own } = common;
-        let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, asks, receives, own, tarpitted: 0, tickets, ids, process }
+        let Common { ids, process, log, asks, receives, own, stats } = common;
+        let (buffers, tickets, clock) = (Buffers::default(), HashMap::new(), stats.clock());
+        Self {
+            now,
+            worker,
+            buffers,
+            log,
+            asks,
+            receives,
+            own,
+            stats,
+            clock,
+            tarpitted: 0,
+            tickets,
+            ids,
+            process,
+        }
+    }
+
+    /// The time as statistics keep it.
+    pub fn at(&self) -> u64 {
+        self.clock.at(self.now)
+    }
+
+    /// Its low bits, for differences.
+    pub fn stamp(&self) -> u32 {
+        u32::try_from(self.at() & u64::from(u32::MAX)).unwrap_or(0)
     }
 
     /// A number no other connection of this process has.
