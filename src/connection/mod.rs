@@ -24,3 +24,5 @@ pub mod relay;
 mod tests;
 pub mod view;
 pub mod walk;
+#[cfg(test)]
+mod walk_tests;

@@ -12,13 +12,14 @@ use crate::connection::connection::Connection;
 use crate::connection::context::{Common, Ctx};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
-use crate::connection::walk::{Pages, Walks};
+use crate::connection::walk::{BEGINNINGS, Page, Pages, Walks};
 use crate::error::Reason;
 use crate::event::Handler;
 use crate::event::event_loop::Loop;
 use crate::log::{Level, Log};
 use crate::sys::eventfd::EventFd;
 use std::io;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -80,6 +81,7 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
             }
             drop(made);
             board.inspect(|board| board.end());
+            shared.end_walks(number);
             shared.running.fetch_sub(1, Ordering::SeqCst);
             shared.limit.room().signal();
         }
@@ -91,6 +93,16 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
     receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))
 }
 
+impl Shared {
+    /// Worker `number` has ended: answers the listings that ask it.
+    fn end_walks(&self, number: usize) {
+        self.inboxes.close(number);
+        while let Some(walk) = self.inboxes.pop_walk(number) {
+            self.pages.push(Page::last(&walk, number));
+        }
+    }
+}
+
 fn tell_panic(number: usize, log: &Log, error: &str) {
     log.line(Level::Error, "worker-panicked").field("worker", number).field("error", error).send();
 }
@@ -100,6 +112,8 @@ struct Worker {
     connections: Loop<Box<Connection>>,
     ctx: Ctx,
     walks: Walks,
+    /// More may be asked by listings. The bell may have been heard by a worker that this one replaces.
+    asked: bool,
     shared: Arc<Shared>,
     draining: bool,
     stopped: bool,
@@ -113,7 +127,8 @@ impl Worker {
         connections.watch(&shared.stop, STOP)?;
         let ctx = Ctx::new(number, shared.common.clone(), clock());
         let walks = Walks::default();
-        Ok(Self { connections, ctx, walks, shared: Arc::clone(shared), draining: false, stopped: false })
+        let shared = Arc::clone(shared);
+        Ok(Self { connections, ctx, walks, asked: true, shared, draining: false, stopped: false })
     }
 
     /// Serves until drained or stopped; false if it panicked outside of any connection.
@@ -124,6 +139,7 @@ impl Worker {
             }
             Ok::<(), io::Error>(())
         }));
+        mem::take(&mut self.walks).finish(self.ctx.worker, &self.shared.pages);
         match served {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -143,7 +159,7 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         let mut patience = self.connections.patience(self.ctx.now);
-        if self.walks.at_work() {
+        if self.asked || self.walks.at_work() {
             patience = Some(Duration::ZERO);
         }
         let sleeps = patience != Some(Duration::ZERO);
@@ -164,7 +180,7 @@ impl Worker {
         if woken.by(BELL) {
             self.shared.queue.bell(self.ctx.worker).drain();
             self.take_answers();
-            self.take_walks();
+            self.asked = true;
         }
         if woken.by(DRAIN) {
             self.draining = true;
@@ -172,6 +188,7 @@ impl Worker {
             self.connections.unwatch(&self.shared.drain)?;
         }
         self.take_batch();
+        self.take_walks();
         self.walks.advance(&mut self.connections, &mut self.ctx, &self.shared.pages);
         if woken.by(STOP) {
             self.stop();
@@ -193,9 +210,16 @@ impl Worker {
         }
     }
 
+    /// Takes up what listings ask, a few per turn: there may be hundreds.
     fn take_walks(&mut self) {
-        while let Some(walk) = self.shared.inboxes.pop_walk(self.ctx.worker) {
-            self.walks.begin(walk, &mut self.connections);
+        for _ in 0..BEGINNINGS {
+            if !self.asked || !self.walks.has_room() {
+                return;
+            }
+            match self.shared.inboxes.pop_walk(self.ctx.worker) {
+                Some(walk) => self.walks.begin(walk, &mut self.connections),
+                None => self.asked = false,
+            }
         }
     }
 
