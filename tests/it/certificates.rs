@@ -113,17 +113,20 @@ fn what_is_told_agrees_with_openssl() {
         pki.ca.display(),
         mine.toml()
     );
-    let own = format!("[[service.route]]\nname = \"own\"\nsni = [\"rsa.test\"]\ntls = {{ {} }}\n", rsa.toml());
+    let own =
+        format!("[[service.route]]\nname = \"own\"\nsni = [\"rsa.test\"]\ntls = {{ {} }}\n", rsa.toml());
     let common = "[[service.route]]\nname = \"common\"\nsni = [\"ec.test\"]\n";
     let clients = format!("{}, client_ca = \"{}\"", ed.toml(), pki.ca.display());
-    let _tunnel = Tunnel::start(&[
-        asked.toml(),
-        service("web", &ec.toml(), &plainly(backend.address())),
-        own,
-        common.to_owned(),
-        service("mail", &clients, &connect),
-    ]
-    .concat());
+    let _tunnel = Tunnel::start(
+        &[
+            asked.toml(),
+            service("web", &ec.toml(), &plainly(backend.address())),
+            own,
+            common.to_owned(),
+            service("mail", &clients, &connect),
+        ]
+        .concat(),
+    );
     let all = asked.certificates();
 
     let of_file = |kind: &str, files: &Files| {
@@ -135,11 +138,7 @@ fn what_is_told_agrees_with_openssl() {
     let told = |names: &str, key: &str, used: &str| (names.to_owned(), format!("\"{key}\""), used.to_owned());
     assert_eq!(
         of_file("certificate", &ec),
-        told(
-            "[\"ec.test\",\"*.ec.test\",\"192.0.2.1\",\"m@ec.test\"]",
-            "EC prime256v1",
-            "[\"web/common\"]"
-        )
+        told("[\"ec.test\",\"*.ec.test\",\"192.0.2.1\",\"m@ec.test\"]", "EC prime256v1", "[\"web/common\"]")
     );
     assert_eq!(of_file("certificate", &rsa), told("[\"rsa.test\"]", "RSA 2048", "[\"web/own\"]"));
     assert_eq!(of_file("certificate", &ed), told("[\"ed.test\"]", "ED25519", "[\"mail\"]"));
