@@ -191,8 +191,15 @@ impl Serving {
 
     /// Binds first, then lets go.
     fn settle(&mut self, settings: ControlSettings) -> io::Result<()> {
-        let socket =
-            if settings.socket == self.settings.socket { None } else { Some(bind::socket(&settings)?) };
+        let path = |settings: &ControlSettings| settings.socket.as_ref().map(|socket| socket.path.clone());
+        let socket = match &self.socket {
+            Some(listening) if path(&settings) == path(&self.settings) => {
+                bind::guard(listening, &settings)?;
+                None
+            }
+            _ if settings.socket == self.settings.socket => None,
+            _ => Some(bind::socket(&settings)?),
+        };
         let http = if settings.http == self.settings.http { None } else { Some(bind::http(&settings)?) };
         if let Some(socket) = socket {
             self.socket = self.replace(SOCKET, socket)?;

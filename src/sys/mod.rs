@@ -10,6 +10,7 @@ pub mod address;
 pub mod append;
 pub mod epoll;
 pub mod eventfd;
+pub mod identity;
 pub mod openssl;
 pub mod process;
 pub mod signals;
