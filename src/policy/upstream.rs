@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
 use super::target::Requested;
+use crate::stats::Scope;
 use crate::sys::address::Address;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
@@ -20,6 +21,8 @@ pub struct Upstream {
     pub servers: Box<[Server]>,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
+    /// What is counted of the servers that clients name, all together.
+    pub named: Arc<Scope>,
 }
 
 /// One address of a configured server.
@@ -34,6 +37,7 @@ pub struct Server {
     pub tls_name: Option<Box<str>>,
     /// What the operator says of it; nothing of a server that a client named.
     pub marks: Option<Arc<Marks>>,
+    pub stats: Arc<Scope>,
 }
 
 impl Server {

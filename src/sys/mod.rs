@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod append;
+pub mod backlog;
 pub mod epoll;
 pub mod eventfd;
 pub mod identity;
@@ -16,4 +17,5 @@ pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod splice;
+pub mod terminal;
 pub mod time;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the configuration as a whole: what is refused, with which words, and that nothing makes it panic.
 
+mod control;
 mod layers;
 mod refused;
 mod refused_layers;
@@ -30,7 +31,7 @@ fn context() -> LoadContext {
         registry: Registry::default(),
         marks: MarkBook::default(),
         tables: Tables::default(),
-        secret: ProcessSecret([7; 32]),
+        secret: ProcessSecret::of(7),
     }
 }
 
