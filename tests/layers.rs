@@ -58,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    ("serde", &["config/", "connection/view.rs", "control/model.rs", "control/http/api.rs", "explain.rs"]),
+    ("serde", &["config/", "connection/view.rs", "control/", "explain.rs"]),
     ("getopts", &["args.rs"]),
     ("syslog", &["log/"]),
     ("form_urlencoded", &["control/http/query.rs"]),
@@ -68,7 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/route_table/", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs"]),
-    ("serde_json", &["explain", "control/http/"]),
+    ("serde_json", &["explain", "control/"]),
     (
         "crossbeam_queue",
         &[
