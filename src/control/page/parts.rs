@@ -8,8 +8,17 @@ use maud::{Markup, html};
 
 /// A table that scrolls by itself where it is too wide. `key` names it within its page and keeps its sorting.
 pub(super) fn table(key: &str, caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    captioned(key, caption, &html! { (caption) }, columns, rows)
+}
+
+/// The same where the heading above already says what the caption would.
+pub(super) fn plain_table(key: &str, caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    captioned(key, caption, &html! { span.aside { (caption) } }, columns, rows)
+}
+
+fn captioned(key: &str, name: &str, caption: &Markup, columns: &[Column], rows: &Markup) -> Markup {
     html! {
-        div.scroll role="region" aria-label=(caption) tabindex="0" {
+        div.scroll role="region" aria-label=(name) tabindex="0" {
             table id=(key) data-sort="" {
                 caption { (caption) }
                 thead { tr {
