@@ -77,6 +77,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "connection/walk.rs",
             "control/",
             "log/",
+            "stats/failures.rs",
         ],
     ),
     ("intrusive_collections", &["event/list.rs"]),
