@@ -4,7 +4,7 @@
 use super::Sight;
 use super::draw::{Mood, percent, state};
 use super::parts::{Column, nothing, picture, section, table, text};
-use super::words::{clock, date, day, days, into_month, month};
+use super::words::{clock, date, days, into_month, month};
 use crate::control::model::Certificate;
 use maud::{Markup, html};
 
@@ -194,7 +194,7 @@ fn details(sorted: &[&Certificate], now: f64) -> Markup {
         picture("Identity"),
     ];
     let date_of = |at: f64| {
-        html! { td data-value=(at) { @if at > 0.0 { span title=(clock(at)) { (date(at)) } small { (day(at)) ", " (days(at, now)) } } } }
+        html! { td data-value=(at) { @if at > 0.0 { span title=(clock(at)) { (date(at)) } small { (days(at, now)) } } } }
     };
     let rows = html! {
         @for (index, certificate) in sorted.iter().enumerate() {

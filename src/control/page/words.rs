@@ -157,12 +157,6 @@ pub(super) fn clock(at: f64) -> String {
     format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second)
 }
 
-/// "21 Nov".
-pub(super) fn day(at: f64) -> String {
-    let time = calendar(at);
-    format!("{} {}", time.day, month(at))
-}
-
 /// "Nov".
 pub(super) fn month(at: f64) -> &'static str {
     const NAMES: [&str; 12] =
