@@ -15,6 +15,7 @@ mod ending;
 pub mod guard;
 mod last_words;
 mod look;
+mod pace;
 pub mod pair;
 pub mod plan;
 mod refusal;
@@ -23,3 +24,5 @@ pub mod relay;
 mod tests;
 pub mod view;
 pub mod walk;
+#[cfg(test)]
+mod walk_tests;

@@ -15,7 +15,12 @@ impl State {
             config: running.config.clone(),
             ..Process::default()
         };
-        let mut snapshot = Snapshot { process, certificates: self.certificates(), ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            process,
+            certificates: self.certificates(),
+            certificates_total: self.certificates.total(),
+            ..Snapshot::default()
+        };
         snapshot.process.problems = problems(&snapshot);
         snapshot
     }

@@ -16,6 +16,7 @@ pub mod listing;
 pub mod metrics;
 pub mod model;
 pub mod order;
+mod output;
 pub mod page;
 pub mod problems;
 pub mod reader;

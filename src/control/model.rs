@@ -19,7 +19,9 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     pub listeners: Vec<Listener>,
     pub workers: Vec<Worker>,
+    /// The first thousand, those that expire first ahead within each kind.
     pub certificates: Vec<Certificate>,
+    pub certificates_total: u64,
 }
 
 /// The daemon as a whole.
@@ -328,11 +330,12 @@ pub struct Worker {
 /// A certificate, a revocation list or a ticket key.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Certificate {
-    /// "certificate", "client-certificate" (shown to servers), "ca", "crl" or "ticket-key".
+    /// "certificate", "client-certificate" (shown to servers), "chain" (shown with one of those), "ca", "crl" or
+    /// "ticket-key".
     pub kind: String,
     /// Empty: not from a file.
     pub file: String,
-    /// Common name and alternative names; of a CA or CRL, its subject or issuer.
+    /// Common name and alternative names; of a CA or CRL, its subject or issuer. None for the system's set of CAs.
     pub names: Vec<String>,
     /// "RSA 2048", "EC prime256v1", "ED25519".
     pub key_type: String,
@@ -349,6 +352,8 @@ pub struct Certificate {
     pub used_by: Vec<String>,
     /// The file was changed after it was loaded.
     pub newer_on_disk: bool,
+    /// How many certificates the file holds, of which the first fifty are shown; 0: not from a file.
+    pub in_file: u64,
 }
 
 /// A failure that was noted, newest first in lists.

@@ -7,8 +7,11 @@ use crossbeam_queue::ArrayQueue;
 use std::io;
 use std::sync::Arc;
 
-/// Orders that may wait for main, and outcomes for the control thread.
+/// Orders that may wait for main.
 const CAPACITY: usize = 256;
+
+/// Outcomes that may wait for the control thread: above the number of readers, each of which waits for one.
+const OUTCOMES: usize = 1024;
 
 /// Something only main can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Orders {
     pub fn new(answered: Arc<EventFd>) -> io::Result<Self> {
         Ok(Self {
             orders: ArrayQueue::new(CAPACITY),
-            outcomes: ArrayQueue::new(CAPACITY),
+            outcomes: ArrayQueue::new(OUTCOMES),
             bell: EventFd::new()?,
             answered,
         })

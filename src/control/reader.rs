@@ -2,38 +2,61 @@
 //! Who asks: a socket, the language it speaks, and the answer that is on its way to it.
 //!
 //! Invariants: what is read ahead and what is waiting to be written are bounded; while an answer is under way nothing more
-//! is read; a listing goes on only when its reader has taken most of what it was given. Every wait has its deadline: a
-//! reader that stalls is let go. Not here: the languages (`command/`, `http/`).
+//! is read; a listing goes on only when its reader has taken most of what it was given. One wait at a time has a deadline,
+//! and only progress puts it off: neither a request that trickles nor a reader that takes a byte now and then stays for long.
+//! A reader that goes leaves no listing and no order behind. Not here: the languages (`command/`, `http/`), who goes when
+//! there is no room (`thread.rs`).
 
 use super::answer::{Answer, Format, List, Request, Talk, Then, Visitor, Wording};
 use super::listing::Listing;
 use super::order::Outcome;
+use super::output::Output;
 use super::state::{Asked, State};
 use crate::connection::walk::Page;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
+use crate::policy::access::Level;
 use crate::sys::socket::Socket;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Bytes of requests read ahead at most. Above the largest request there is, a certificate with its chain and key.
-const INPUT: usize = 1 << 20;
+/// Bytes of requests read ahead at most, from who may only see: above the head of any HTTP request that is served.
+const INPUT: usize = 64 << 10;
+
+/// The same from who may change something: above a certificate with its chain and key.
+const LARGE_INPUT: usize = 1 << 20;
 
 /// Bytes read per turn.
 const READ: usize = 16 << 10;
 
 /// Bytes that wait to be written below which a listing goes on.
-const LOW: usize = 64 << 10;
+pub(super) const LOW: usize = 64 << 10;
 
-/// How long a reader may take nothing of what it is given.
-const STALL: Duration = Duration::from_secs(30);
+/// Requests answered, or pages asked for, per turn.
+const STEPS: usize = 16;
 
-/// How long a worker may take for a page.
+/// How long a request may take from its first byte to its last.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How long a reader may take for [`PACE`] bytes of what it is given.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+
+/// The least it must take in that time, if so much waits. Sockets make room in larger pieces than this.
+const PACE: u64 = 4096;
+
+/// How long a worker may take for a page before it is asked after.
 const WORKER: Duration = Duration::from_secs(2);
+
+/// How often it is waited for anew, if it answers others meanwhile: a minute in all.
+const PATIENCE: u32 = 30;
 
 /// How long main may take for an order: a reload resolves names.
 const ORDER: Duration = Duration::from_secs(120);
+
+/// How long a reader may take to see that it was told the end. Closing at once could cost it the last bytes, if it has
+/// sent more than was read (RFC 9112, section 9.6).
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// One reader.
 #[derive(Debug)]
@@ -41,38 +64,73 @@ pub struct Reader {
     socket: Socket,
     talk: Box<dyn Talk>,
     visitor: Visitor,
+    /// It came by the control socket.
+    local: bool,
     key: Option<Key>,
     input: Vec<u8>,
     /// Its peer has ended its direction.
     ended: bool,
-    output: Vec<u8>,
-    written: usize,
+    output: Output,
     busy: Busy,
     /// What comes after the answer that is on its way.
     then: Then,
+    /// What the deadline was armed for.
+    wait: Option<Wait>,
+    /// Requests answered, pages asked for, bytes taken: what tells one wait from the next of its kind.
+    requests: u64,
+    pages: u64,
+    taken: u64,
     /// When it last took or sent something.
     moved: Instant,
+    /// What of its memory the state knows of.
+    held: usize,
 }
 
-/// What it waits for beside its socket.
+/// What it does beside its socket.
 #[derive(Debug)]
 enum Busy {
     /// Nothing: the next request may come.
     No,
-    Listing {
-        listing: Listing,
-        format: Box<dyn Format>,
-        /// A page was asked for.
-        waiting: bool,
-    },
-    Order(Wording),
+    Listing(Box<Underway>),
+    /// Main was given an order of this number.
+    Order(u64, Wording),
+    /// It was told the end.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Underway {
+    listing: Listing,
+    format: Box<dyn Format>,
+    /// A page was asked for.
+    waiting: bool,
+    /// How often the worker was waited for anew.
+    late: u32,
+}
+
+/// What it waits for. Two waits that are equal have one deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The first byte of its request of that number.
+    Idle(u64),
+    /// The rest of it.
+    Request(u64),
+    /// Its peer to take what is written; how often that has taken [`PACE`] bytes.
+    Output(u64),
+    /// The page of that number.
+    Worker(u64),
+    /// Main.
+    Order(u64),
+    /// Its peer's end.
+    Leaving,
 }
 
 /// What reaches a reader from elsewhere.
 #[derive(Debug)]
 pub enum Note {
     Page(Page),
-    Outcome(Outcome),
+    /// What came of the order of that number.
+    Outcome(u64, Outcome),
 }
 
 /// Why a reader goes.
@@ -90,30 +148,183 @@ impl From<Fault> for Gone {
     }
 }
 
+/// What a step came to.
+enum Step {
+    Next,
+    Wait,
+    Close(Gone),
+}
+
 impl Reader {
     pub fn new(socket: Socket, talk: Box<dyn Talk>, visitor: Visitor, now: Instant) -> Self {
         Self {
             socket,
             talk,
             visitor,
+            local: false,
             key: None,
             input: Vec::new(),
             ended: false,
-            output: Vec::new(),
-            written: 0,
+            output: Output::default(),
             busy: Busy::No,
             then: Then::Keep,
+            wait: None,
+            requests: 0,
+            pages: 0,
+            taken: 0,
             moved: now,
+            held: 0,
         }
     }
 
-    /// When it last took or sent something.
-    pub fn moved(&self) -> Instant {
-        self.moved
+    /// One that came by the control socket, for which some places are kept.
+    #[must_use]
+    pub fn by_socket(self) -> Self {
+        Self { local: true, ..self }
     }
 
-    fn pending(&self) -> usize {
-        self.output.len() - self.written
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Since when it has been still: it neither takes nor says anything, and nobody but itself is to blame.
+    pub fn still_since(&self) -> Option<Instant> {
+        let waits = matches!(self.busy, Busy::Listing(_) | Busy::Order(..)) && self.output.pending() == 0;
+        (!waits).then_some(self.moved)
+    }
+
+    /// Bytes that wait to be written to it.
+    pub fn pending(&self) -> usize {
+        self.output.pending()
+    }
+
+    /// What is said to it when there is no room.
+    pub fn turn_away(self) {
+        let text = self.talk.full();
+        // It has just come: there is room in its socket for a line, or it is not told.
+        let _told = self.socket.send(&text);
+    }
+
+    /// Goes as far as it can, and waits for what holds it up.
+    fn advance(&mut self, state: &mut State) -> Verdict<Gone> {
+        let mut verdict = None;
+        for _ in 0..STEPS {
+            match self.step(state) {
+                Step::Next => {}
+                Step::Wait => {
+                    verdict = Some(self.wait());
+                    break;
+                }
+                Step::Close(gone) => return Verdict::Close(gone),
+            }
+        }
+        let held = self.output.held() + self.input.capacity();
+        state.hold(mem::replace(&mut self.held, held), held);
+        // Others have their turn first.
+        verdict.unwrap_or_else(|| {
+            let wait = self.awaited();
+            self.wait = Some(wait);
+            Verdict::Again(self.span(wait))
+        })
+    }
+
+    fn step(&mut self, state: &mut State) -> Step {
+        match self.output.write(&self.socket) {
+            Ok(0) => {}
+            Ok(bytes) => {
+                self.taken += bytes as u64;
+                self.moved = state.now;
+            }
+            Err(_) => return Step::Close(Gone::Broken),
+        }
+        let pending = self.output.pending();
+        match &self.busy {
+            Busy::Listing(underway) if underway.waiting || pending >= LOW => Step::Wait,
+            Busy::Listing(_) => self.go_on(state),
+            Busy::Order(..) => Step::Wait,
+            Busy::Leaving if self.ended => Step::Close(Gone::Done),
+            Busy::Leaving => Step::Wait,
+            Busy::No if pending > 0 => Step::Wait,
+            Busy::No if self.then == Then::Close => self.leave(),
+            Busy::No => self.take_request(state),
+        }
+    }
+
+    fn take_request(&mut self, state: &mut State) -> Step {
+        match self.talk.request(&mut self.input, &self.visitor, state) {
+            Request::More if self.ended => return Step::Close(Gone::Done),
+            Request::More if self.input.len() >= self.input_bound() => return self.leave(),
+            Request::More => return Step::Wait,
+            Request::End => self.then = Then::Close,
+            Request::Answer(answer) => {
+                self.requests += 1;
+                self.begin(answer, state);
+            }
+        }
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        Step::Next
+    }
+
+    fn input_bound(&self) -> usize {
+        if self.visitor.level > Level::Read { LARGE_INPUT } else { INPUT }
+    }
+
+    fn begin(&mut self, answer: Answer, state: &mut State) {
+        match answer {
+            Answer::Whole(bytes, then) => {
+                self.output.put(bytes);
+                self.then = then;
+            }
+            Answer::List(list) => {
+                let List { wanted, from, most, act, mut format, then } = *list;
+                self.then = then;
+                format.head(self.output.end());
+                let listing = state.list(from, wanted, act, most);
+                self.busy = Busy::Listing(Box::new(Underway { listing, format, waiting: false, late: 0 }));
+            }
+            Answer::Order(order, wording, then) => {
+                self.then = then;
+                match self.key.and_then(|key| state.order(key, order)) {
+                    Some(number) => self.busy = Busy::Order(number, wording),
+                    None => {
+                        let outcome = Err("too many orders wait: try again".to_owned());
+                        self.output.put((wording.0)(outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for the next page, or ends the listing.
+    fn go_on(&mut self, state: &mut State) -> Step {
+        let (Some(key), Busy::Listing(underway)) = (self.key, &mut self.busy) else { return Step::Wait };
+        match state.ask(key, &underway.listing) {
+            Asked::Waiting => {
+                (underway.waiting, underway.late) = (true, 0);
+                self.pages += 1;
+                return Step::Wait;
+            }
+            Asked::Refused => underway.listing.pass_over(),
+            Asked::Ended => underway.listing.skip(),
+            Asked::Through => {
+                underway.format.tail(&underway.listing.end(), self.output.end());
+                state.leave(&underway.listing);
+                self.busy = Busy::No;
+            }
+        }
+        Step::Next
+    }
+
+    /// Tells the peer the end, and waits a moment for its own.
+    fn leave(&mut self) -> Step {
+        if self.ended || self.socket.shutdown_write().is_err() {
+            return Step::Close(Gone::Done);
+        }
+        self.input = Vec::new();
+        self.busy = Busy::Leaving;
+        Step::Wait
     }
 
     /// Reads what has come, within bounds; an error is the end.
@@ -121,6 +332,7 @@ impl Reader {
         let mut buffer = [0; READ];
         match self.socket.recv(&mut buffer) {
             Ok(0) => self.ended = true,
+            Ok(_) if matches!(self.busy, Busy::Leaving) => {}
             Ok(bytes) => {
                 self.input.extend_from_slice(&buffer[..bytes]);
                 self.moved = now;
@@ -131,112 +343,55 @@ impl Reader {
         Ok(())
     }
 
-    fn write(&mut self, now: Instant) -> io::Result<()> {
-        while self.pending() > 0 {
-            match self.socket.send(&self.output[self.written..]) {
-                Ok(0) => break,
-                Ok(bytes) => {
-                    self.written += bytes;
-                    self.moved = now;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+    /// Arms the deadline of what it waits for, unless it is armed.
+    fn wait(&mut self) -> Verdict<Gone> {
+        let wait = self.awaited();
+        if self.wait.replace(wait) == Some(wait) {
+            return Verdict::Hold;
         }
-        self.output = Vec::new();
-        self.written = 0;
-        Ok(())
+        Verdict::Keep(self.span(wait))
     }
 
-    /// Goes as far as it can.
-    fn advance(&mut self, state: &mut State) -> Verdict<Gone> {
-        loop {
-            if self.write(state.now).is_err() {
-                return Verdict::Close(Gone::Broken);
-            }
-            if self.pending() >= LOW {
-                return self.keep();
-            }
-            match mem::replace(&mut self.busy, Busy::No) {
-                Busy::No if self.pending() > 0 => return self.keep(),
-                Busy::No if self.then == Then::Close => return Verdict::Close(Gone::Done),
-                Busy::No => {
-                    let request = self.talk.request(&mut self.input, &self.visitor, state);
-                    match request {
-                        Request::More if self.ended || self.input.len() >= INPUT => {
-                            return Verdict::Close(Gone::Done);
-                        }
-                        Request::More => return self.keep(),
-                        Request::End => self.then = Then::Close,
-                        Request::Answer(answer) => self.begin(answer, state),
-                    }
-                }
-                Busy::Listing { listing, format, waiting: true } => {
-                    self.busy = Busy::Listing { listing, format, waiting: true };
-                    return self.keep();
-                }
-                Busy::Listing { listing, format, waiting: false } => self.go_on(listing, format, state),
-                Busy::Order(wording) => {
-                    self.busy = Busy::Order(wording);
-                    return self.keep();
-                }
-            }
+    fn awaited(&self) -> Wait {
+        match &self.busy {
+            _ if self.output.pending() > 0 => Wait::Output(self.taken / PACE),
+            Busy::Listing(_) => Wait::Worker(self.pages),
+            Busy::Order(number, _) => Wait::Order(*number),
+            Busy::Leaving => Wait::Leaving,
+            Busy::No if self.input.is_empty() => Wait::Idle(self.requests),
+            Busy::No => Wait::Request(self.requests),
         }
     }
 
-    fn begin(&mut self, answer: Answer, state: &mut State) {
-        match answer {
-            Answer::Whole(bytes, then) => {
-                self.output.extend_from_slice(&bytes);
-                self.then = then;
-            }
-            Answer::List(list) => {
-                let List { wanted, from, most, act, mut format, then } = *list;
-                self.then = then;
-                format.head(&mut self.output);
-                let listing = state.list(from, wanted, act, most);
-                self.busy = Busy::Listing { listing, format, waiting: false };
-            }
-            Answer::Order(order, wording, then) => {
-                self.then = then;
-                match self.key {
-                    Some(key) if state.order(key, order) => self.busy = Busy::Order(wording),
-                    _ => {
-                        let outcome = Err("too many orders wait: try again".to_owned());
-                        self.output.extend((wording.0)(outcome));
-                    }
-                }
-            }
+    fn span(&self, wait: Wait) -> Duration {
+        match wait {
+            Wait::Idle(_) => self.talk.patience(),
+            Wait::Request(_) => REQUEST,
+            Wait::Output(_) => STALL,
+            Wait::Worker(_) => WORKER,
+            Wait::Order(_) => ORDER,
+            Wait::Leaving => LEAVING,
         }
     }
+}
 
-    /// Asks for the next page, or ends the listing.
-    fn go_on(&mut self, mut listing: Listing, mut format: Box<dyn Format>, state: &mut State) {
-        let asked = match self.key {
-            Some(key) => state.ask(key, &listing),
-            None => Asked::Through,
-        };
-        match asked {
-            Asked::Waiting => self.busy = Busy::Listing { listing, format, waiting: true },
-            Asked::Refused => {
-                listing.pass_over();
-                self.busy = Busy::Listing { listing, format, waiting: false };
-            }
-            Asked::Through => {
-                format.tail(&listing.end(), &mut self.output);
-                state.leave(&listing);
-            }
+impl Underway {
+    fn take(&mut self, page: Page, out: &mut Vec<u8>) {
+        for connection in self.listing.take(page) {
+            self.format.row(&connection, out);
         }
+        self.waiting = false;
     }
 
-    /// Waits; every wait has its own patience.
-    fn keep(&self) -> Verdict<Gone> {
-        Verdict::Keep(match &self.busy {
-            _ if self.pending() > 0 => STALL,
-            Busy::Listing { .. } => WORKER,
-            Busy::Order(_) => ORDER,
-            Busy::No => self.talk.patience(),
-        })
+    /// The worker has not answered in time.
+    fn pass_over(&mut self, state: &mut State) {
+        if state.is_heard_of(self.listing.worker()) && self.late < PATIENCE {
+            self.late += 1;
+            return;
+        }
+        state.drop_listing(&self.listing);
+        self.listing.pass_over();
+        self.waiting = false;
     }
 }
 
@@ -254,8 +409,13 @@ impl Handler for Box<Reader> {
     }
 
     fn interest(&self, _: Leg) -> Interest {
-        let idle = matches!(self.busy, Busy::No) && self.pending() == 0;
-        Interest { read: idle && !self.ended, write: self.pending() > 0, choked: false, failure: true }
+        let pending = self.output.pending() > 0;
+        let hears = match self.busy {
+            Busy::No => !pending,
+            Busy::Leaving => true,
+            Busy::Listing(_) | Busy::Order(..) => false,
+        };
+        Interest { read: hears && !self.ended, write: pending, choked: false, failure: true }
     }
 
     fn touched(&mut self, legs: &mut Vec<Leg>) {
@@ -263,54 +423,55 @@ impl Handler for Box<Reader> {
     }
 
     fn ready(&mut self, _: Leg, ready: Ready, state: &mut State) -> Verdict<Gone> {
-        if ready.failed && !ready.read {
-            return Verdict::Close(Gone::Broken);
-        }
-        if ready.read && self.read(state.now).is_err() {
+        if ready.failed && !ready.read || ready.read && self.read(state.now).is_err() {
             return Verdict::Close(Gone::Broken);
         }
         self.advance(state)
     }
 
     fn message(&mut self, note: Note, state: &mut State) -> Verdict<Gone> {
-        match (note, mem::replace(&mut self.busy, Busy::No)) {
-            (Note::Page(page), Busy::Listing { mut listing, mut format, .. })
-                if page.listing == listing.number() =>
-            {
-                for connection in listing.take(page) {
-                    format.row(&connection, &mut self.output);
-                }
-                self.busy = Busy::Listing { listing, format, waiting: false };
+        match (note, &mut self.busy) {
+            (Note::Page(page), Busy::Listing(underway)) if page.listing == underway.listing.number() => {
+                underway.take(page, self.output.end());
             }
-            (Note::Outcome(outcome), Busy::Order(wording)) => self.output.extend((wording.0)(outcome)),
+            (Note::Outcome(number, outcome), Busy::Order(mine, _)) if number == *mine => {
+                if let Busy::Order(_, wording) = mem::replace(&mut self.busy, Busy::No) {
+                    self.output.put((wording.0)(outcome));
+                }
+            }
             // It came too late.
-            (_, busy) => self.busy = busy,
+            _ => {}
         }
         self.advance(state)
     }
 
     fn expired(&mut self, _: Leg, state: &mut State) -> Verdict<Gone> {
-        if self.pending() > 0 {
-            return Verdict::Close(Gone::Stalled);
+        // What fired is off.
+        match self.wait.take() {
+            Some(Wait::Leaving) => return Verdict::Close(Gone::Done),
+            Some(Wait::Idle(_) | Wait::Request(_) | Wait::Output(_)) => return Verdict::Close(Gone::Stalled),
+            Some(Wait::Worker(_) | Wait::Order(_)) | None => {}
         }
-        match mem::replace(&mut self.busy, Busy::No) {
-            Busy::No => return Verdict::Close(Gone::Stalled),
-            Busy::Listing { mut listing, format, .. } => {
-                state.drop_listing(&listing);
-                listing.pass_over();
-                self.busy = Busy::Listing { listing, format, waiting: false };
+        match &mut self.busy {
+            Busy::Listing(underway) => underway.pass_over(state),
+            Busy::Order(number, _) => {
+                state.drop_order(*number);
+                if let Busy::Order(_, wording) = mem::replace(&mut self.busy, Busy::No) {
+                    let outcome = Err("it takes long: see the log for what comes of it".to_owned());
+                    self.output.put((wording.0)(outcome));
+                }
             }
-            Busy::Order(wording) => {
-                let outcome = Err("it takes long: see the log for what comes of it".to_owned());
-                self.output.extend((wording.0)(outcome));
-            }
+            Busy::No | Busy::Leaving => {}
         }
         self.advance(state)
     }
 
     fn closed(self, _: Gone, state: &mut State) {
-        if let Busy::Listing { listing, .. } = &self.busy {
-            state.drop_listing(listing);
+        state.hold(self.held, 0);
+        match &self.busy {
+            Busy::Listing(underway) => state.drop_listing(&underway.listing),
+            Busy::Order(number, _) => state.drop_order(*number),
+            Busy::No | Busy::Leaving => {}
         }
     }
 }

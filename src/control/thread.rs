@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The control thread: one event loop of readers, beside the workers' and of the same make.
 //!
-//! Nothing here is waited for by a worker or by main: they drop what they have to say into bounded queues and ring the
-//! bell. So a reader that is slow, or a thousand of them, delays other readers at most. When there is no room for one more
-//! reader, the one goes that has been still for longest.
+//! Nothing here is waited for by a worker, and by main only when it binds: they drop what they have to say into bounded
+//! queues and ring the bell. So a reader that is slow, or a thousand of them, delays other readers at most, and by a bounded
+//! turn. When there is no room for one more reader, the one goes that has been still for longest; where nobody is still, who
+//! comes is turned away. The thread has less of a claim to the processor than those that serve.
 
 use super::Visit;
 use super::answer::{Talk, Visitor};
@@ -12,14 +13,17 @@ use super::command::Commands;
 use super::http::Http;
 use super::reader::{Gone, Note, Reader};
 use super::state::{Sources, State};
+use crate::event::Key;
 use crate::event::event_loop::Loop;
 use crate::log;
 use crate::policy::access::{ControlSettings, Level};
 use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
+use crate::sys::process;
 use crate::sys::socket::{AcceptError, Listening, accept_error};
 use crossbeam_queue::ArrayQueue;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -31,6 +35,21 @@ const HTTP: u8 = 2;
 
 /// Readers at once.
 const READERS: usize = 512;
+
+/// Of these at most so many by HTTP: whoever floods that does not keep the operator from the control socket.
+const REMOTE: usize = READERS - 64;
+
+/// How long a reader is left in peace before it may go for another.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes that may wait for all readers together; beyond it the one goes that has taken nothing for longest.
+const HELD: usize = 64 << 20;
+
+/// Pages handed out per turn: each costs as much as its rows take to write down.
+const PAGES: usize = 64;
+
+/// How long main waits for what it asked: a turn here is far shorter.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Readers taken per turn from each listener.
 const BATCH: usize = 16;
@@ -71,6 +90,7 @@ impl Control {
             // Made in its own thread, which its list of readers never leaves.
             move || match Serving::new(control, sources) {
                 Ok(mut serving) => {
+                    process::step_back();
                     let _main_waits = sender.send(Ok(()));
                     serving.run();
                 }
@@ -91,7 +111,8 @@ impl Control {
             return Err(io::Error::other("the control thread does not answer"));
         }
         self.bell.signal();
-        receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread has ended")))
+        let silent = |_| Err(io::Error::other("the control thread does not answer"));
+        receiver.recv_timeout(ANSWER).unwrap_or_else(silent)
     }
 
     /// Takes in a reader who came through a service; false if there is no room.
@@ -111,6 +132,10 @@ struct Serving {
     socket: Option<Listening>,
     http: Option<Listening>,
     next_tick: Instant,
+    /// There may be more pages than a turn hands out.
+    unheard: bool,
+    /// Nobody is accepted until the next tick: there are no descriptors.
+    paused: bool,
 }
 
 impl Serving {
@@ -126,54 +151,85 @@ impl Serving {
             socket: None,
             http: None,
             next_tick: now + TICK,
+            unheard: false,
+            paused: false,
         })
     }
 
-    /// Until the process ends: it is asked of to the last.
+    /// Until the process ends: it is asked of to the last. What panics here costs what it was about.
     fn run(&mut self) {
-        while let Err(error) = self.turn() {
+        loop {
+            let error = match panic::catch_unwind(AssertUnwindSafe(|| self.turns())) {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a panic outside of any reader".to_owned(),
+            };
             let line = self.state.sources.log.line(log::Level::Error, "control-failed");
             line.field("error", error).send();
+            // Not again at once, whatever it is.
+            thread::sleep(TICK);
         }
     }
 
     /// Turns without end; an error is the kernel's.
-    fn turn(&mut self) -> io::Result<()> {
+    fn turns(&mut self) -> io::Result<()> {
         loop {
-            let due = [Some(self.next_tick), self.state.next_lease()].into_iter().flatten().min();
-            let due = due.map(|due| due.saturating_duration_since(self.state.now));
-            let patience = self.readers.patience(self.state.now);
-            self.readers.wait([patience, due].into_iter().flatten().min())?;
-            self.state.now = clock();
-            let woken = self.readers.run(self.state.now, &mut self.state);
-            if woken.by(BELL) {
-                self.control.bell.drain();
-                self.hear();
-            }
-            if woken.by(SOCKET) {
-                self.accept(SOCKET);
-            }
-            if woken.by(HTTP) {
-                self.accept(HTTP);
-            }
-            self.state.end_leases();
-            if self.state.now >= self.next_tick {
-                self.next_tick = self.state.now + TICK;
-                self.state.tick();
-            }
+            self.turn()?;
         }
     }
 
-    /// What others have dropped for it.
+    fn turn(&mut self) -> io::Result<()> {
+        // The last turn may have been a long one.
+        self.state.now = clock();
+        self.readers.wait(Some(self.patience()))?;
+        self.state.now = clock();
+        let woken = self.readers.run(self.state.now, &mut self.state);
+        if woken.by(BELL) {
+            self.control.bell.drain();
+            self.unheard = true;
+        }
+        if self.unheard {
+            self.hear();
+        }
+        for tag in [SOCKET, HTTP] {
+            if woken.by(tag) {
+                self.accept(tag);
+            }
+        }
+        self.bound_memory();
+        self.state.end_leases();
+        if self.state.now >= self.next_tick {
+            self.next_tick = self.state.now + TICK;
+            self.resume()?;
+            self.state.tick();
+        }
+        Ok(())
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn patience(&self) -> Duration {
+        if self.unheard {
+            return Duration::ZERO;
+        }
+        let due = [Some(self.next_tick), self.state.next_lease()].into_iter().flatten();
+        let due = due.map(|due| due.saturating_duration_since(self.state.now));
+        due.chain(self.readers.patience(self.state.now)).min().unwrap_or(TICK)
+    }
+
+    /// What others have dropped for it. The bell was drained before, so none that comes now is overlooked.
     fn hear(&mut self) {
-        while let Some(page) = self.state.sources.pages.pop() {
-            if let Some(key) = self.state.waits_for_page(page.listing) {
+        for _ in 0..PAGES {
+            let Some(page) = self.state.sources.pages.pop() else {
+                self.unheard = false;
+                break;
+            };
+            if let Some(key) = self.state.waits_for_page(&page) {
                 self.readers.deliver(key, Note::Page(page), self.state.now, &mut self.state);
             }
         }
         while let Some((number, outcome)) = self.state.sources.orders.outcome() {
             if let Some(key) = self.state.waits_for_outcome(number) {
-                self.readers.deliver(key, Note::Outcome(outcome), self.state.now, &mut self.state);
+                self.readers.deliver(key, Note::Outcome(number, outcome), self.state.now, &mut self.state);
             }
         }
         while let Some(call) = self.control.calls.pop() {
@@ -189,24 +245,32 @@ impl Serving {
         }
     }
 
-    /// Binds first, then lets go.
+    /// Binds and watches first, then lets go.
     fn settle(&mut self, settings: ControlSettings) -> io::Result<()> {
-        let socket =
-            if settings.socket == self.settings.socket { None } else { Some(bind::socket(&settings)?) };
-        let http = if settings.http == self.settings.http { None } else { Some(bind::http(&settings)?) };
+        let socket = if settings.socket == self.settings.socket {
+            None
+        } else {
+            Some(self.watched(bind::socket(&settings)?, SOCKET)?)
+        };
+        let http = if settings.http == self.settings.http {
+            None
+        } else {
+            Some(self.watched(bind::http(&settings)?, HTTP)?)
+        };
+        // The one before it closes, which takes it out of the set.
         if let Some(socket) = socket {
-            self.socket = self.replace(SOCKET, socket)?;
+            self.socket = socket;
         }
         if let Some(http) = http {
-            self.http = self.replace(HTTP, http)?;
+            self.http = http;
         }
         self.settings = settings;
         Ok(())
     }
 
-    /// Watches a listener. The one before it closes when it is dropped, which takes it out of the set.
-    fn replace(&self, tag: u8, listening: Option<Listening>) -> io::Result<Option<Listening>> {
-        if let Some(listening) = &listening {
+    /// Watches a listener, unless nobody is accepted just now.
+    fn watched(&self, listening: Option<Listening>, tag: u8) -> io::Result<Option<Listening>> {
+        if let (Some(listening), false) = (&listening, self.paused) {
             self.readers.watch(listening, tag)?;
         }
         Ok(listening)
@@ -227,37 +291,89 @@ impl Serving {
                     } else {
                         Box::new(Http::new(&self.settings))
                     };
-                    self.insert(Reader::new(socket, talk, visitor, self.state.now));
+                    let reader = Reader::new(socket, talk, visitor, self.state.now);
+                    self.insert(if tag == SOCKET { reader.by_socket() } else { reader });
                 }
                 Err(error) => match accept_error(&error) {
                     AcceptError::Client => {}
-                    // Level-triggered: the next turn tries again. Without a descriptor, a still reader must go for it.
                     AcceptError::Empty => return,
-                    AcceptError::System => return self.make_room(),
+                    AcceptError::System => return self.pause(),
                 },
             }
         }
     }
 
-    fn insert(&mut self, reader: Reader) {
-        if self.readers.len() >= READERS {
-            self.make_room();
+    /// Without descriptors: a reader goes who has been still, and nobody is accepted until the next tick, for who waits
+    /// would wake us again and again.
+    fn pause(&mut self) {
+        self.make_room(|_| true);
+        for listening in [&self.socket, &self.http].into_iter().flatten() {
+            // One that is not in the set need not be taken out.
+            let _out_of_it_now = self.readers.unwatch(listening);
         }
-        self.readers.insert(Box::new(reader), self.state.now, &mut self.state);
+        self.paused = true;
     }
 
-    /// Lets the reader go that has been still for longest.
-    fn make_room(&mut self) {
-        let keys = self.readers.keys();
-        let moved = |key| self.readers.get(key).map(|reader| (reader.moved(), key));
-        let stillest = keys.into_iter().filter_map(moved).min_by_key(|(moved, _)| *moved);
-        if let Some((_, key)) = stillest {
+    fn resume(&mut self) -> io::Result<()> {
+        if self.paused {
+            self.paused = false;
+            for (listening, tag) in [(&self.socket, SOCKET), (&self.http, HTTP)] {
+                if let Some(listening) = listening {
+                    self.readers.watch(listening, tag)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, reader: Reader) {
+        if self.has_room_for(&reader) {
+            self.readers.insert(Box::new(reader), self.state.now, &mut self.state);
+        } else {
+            reader.turn_away();
+        }
+    }
+
+    /// Whether one more can be taken in; if need be, another goes.
+    fn has_room_for(&mut self, reader: &Reader) -> bool {
+        let remote = |reader: &Reader| !reader.is_local();
+        if remote(reader)
+            && self.readers.len() >= REMOTE
+            && self.readers.handlers().filter(|reader| remote(reader)).count() >= REMOTE
+        {
+            return self.make_room(remote);
+        }
+        self.readers.len() < READERS || self.make_room(|_| true)
+    }
+
+    /// Lets the reader go that has been still for longest, of those that `may` go; false if nobody has been.
+    fn make_room(&mut self, may: impl Fn(&Reader) -> bool) -> bool {
+        let before = self.state.now.checked_sub(GRACE);
+        let still = self.stillest(may).filter(|(since, _)| before.is_some_and(|before| *since <= before));
+        if let Some((_, key)) = still {
+            self.readers.close(key, Gone::Stalled, &mut self.state);
+        }
+        still.is_some()
+    }
+
+    /// While too much waits for all together, the reader goes that has taken nothing for longest.
+    fn bound_memory(&mut self) {
+        while self.state.held() > HELD {
+            let Some((_, key)) = self.stillest(|reader| reader.pending() > 0) else { return };
             self.readers.close(key, Gone::Stalled, &mut self.state);
         }
     }
+
+    fn stillest(&self, may: impl Fn(&Reader) -> bool) -> Option<(Instant, Key)> {
+        let still = |key| {
+            let reader = self.readers.get(key).filter(|reader| may(reader))?;
+            Some((reader.still_since()?, key))
+        };
+        self.readers.keys().into_iter().filter_map(still).min_by_key(|(since, _)| *since)
+    }
 }
 
-/// The control thread's one look at the clock per turn.
+/// The control thread's look at the clock, before and after it has waited.
 fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()

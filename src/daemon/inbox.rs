@@ -12,6 +12,7 @@ use crate::event::Key;
 use crossbeam_queue::ArrayQueue;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Instant;
 
 /// Answers that may wait for one worker. Beyond it they are lost, and who asked gives up when its time is over: a worker
@@ -30,11 +31,26 @@ pub struct Inboxes(Box<[Inbox]>);
 struct Inbox {
     answers: ArrayQueue<(Key, Answer)>,
     walks: ArrayQueue<Walk>,
+    /// Its worker has ended.
+    closed: AtomicBool,
+}
+
+/// Why a walk cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too much waits for that worker.
+    Full,
+    /// It has ended, so it has no connections.
+    Ended,
 }
 
 impl Inboxes {
     pub fn new(workers: usize) -> Self {
-        let inbox = |_| Inbox { answers: ArrayQueue::new(CAPACITY), walks: ArrayQueue::new(CAPACITY) };
+        let inbox = |_| Inbox {
+            answers: ArrayQueue::new(CAPACITY),
+            walks: ArrayQueue::new(CAPACITY),
+            closed: AtomicBool::new(false),
+        };
         Self((0..workers).map(inbox).collect())
     }
 
@@ -48,9 +64,27 @@ impl Inboxes {
         self.0[worker].walks.pop()
     }
 
-    /// Asks a walk of that worker; false if there is none of that number, or too much waits for it. Ring its bell after it.
-    pub fn push_walk(&self, worker: usize, walk: Walk) -> bool {
-        self.0.get(worker).is_some_and(|inbox| inbox.walks.push(walk).is_ok())
+    /// Asks a walk of that worker. Ring its bell after it.
+    ///
+    /// # Errors
+    /// When there is no such worker any more, or too much waits for it.
+    pub fn push_walk(&self, worker: usize, walk: Walk) -> Result<(), Refused> {
+        let inbox = self.0.get(worker).ok_or(Refused::Ended)?;
+        if inbox.closed.load(Ordering::SeqCst) {
+            return Err(Refused::Ended);
+        }
+        inbox.walks.push(walk).map_err(|_| Refused::Full)?;
+        // It may have ended meanwhile: then it has taken the walk, or is told of here.
+        fence(Ordering::SeqCst);
+        if inbox.closed.load(Ordering::SeqCst) { Err(Refused::Ended) } else { Ok(()) }
+    }
+
+    /// That worker has ended: what comes from now on is refused. Take what is there after it.
+    pub fn close(&self, worker: usize) {
+        if let Some(inbox) = self.0.get(worker) {
+            inbox.closed.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// How much waits for that worker.

@@ -12,13 +12,14 @@ use crate::connection::connection::Connection;
 use crate::connection::context::{Common, Ctx};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
-use crate::connection::walk::{Pages, Walks};
+use crate::connection::walk::{BEGINNINGS, Page, Pages, Walks};
 use crate::error::Reason;
 use crate::event::Handler;
 use crate::event::event_loop::Loop;
 use crate::log::{Level, Log};
 use crate::sys::eventfd::EventFd;
 use std::io;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -72,10 +73,15 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
             let told = sender.send(made.as_ref().map(drop).map_err(|error| io::Error::from(error.kind())));
             drop((told, sender));
             // A worker that panics outside of any connection is replaced by a new one.
+            let board = shared.common.stats.board(number);
+            board.inspect(|board| board.begin());
             while made.as_mut().is_ok_and(|worker| !worker.serve()) {
+                board.inspect(|board| board.panicked());
                 made = Worker::new(number, &shared);
             }
             drop(made);
+            board.inspect(|board| board.end());
+            shared.end_walks(number);
             shared.running.fetch_sub(1, Ordering::SeqCst);
             shared.limit.room().signal();
         }
@@ -87,6 +93,16 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
     receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))
 }
 
+impl Shared {
+    /// Worker `number` has ended: answers the listings that ask it.
+    fn end_walks(&self, number: usize) {
+        self.inboxes.close(number);
+        while let Some(walk) = self.inboxes.pop_walk(number) {
+            self.pages.push(Page::last(&walk, number));
+        }
+    }
+}
+
 fn tell_panic(number: usize, log: &Log, error: &str) {
     log.line(Level::Error, "worker-panicked").field("worker", number).field("error", error).send();
 }
@@ -96,6 +112,8 @@ struct Worker {
     connections: Loop<Box<Connection>>,
     ctx: Ctx,
     walks: Walks,
+    /// More may be asked by listings. The bell may have been heard by a worker that this one replaces.
+    asked: bool,
     shared: Arc<Shared>,
     draining: bool,
     stopped: bool,
@@ -109,7 +127,8 @@ impl Worker {
         connections.watch(&shared.stop, STOP)?;
         let ctx = Ctx::new(number, shared.common.clone(), clock());
         let walks = Walks::default();
-        Ok(Self { connections, ctx, walks, shared: Arc::clone(shared), draining: false, stopped: false })
+        let shared = Arc::clone(shared);
+        Ok(Self { connections, ctx, walks, asked: true, shared, draining: false, stopped: false })
     }
 
     /// Serves until drained or stopped; false if it panicked outside of any connection.
@@ -120,6 +139,7 @@ impl Worker {
             }
             Ok::<(), io::Error>(())
         }));
+        mem::take(&mut self.walks).finish(self.ctx.worker, &self.shared.pages);
         match served {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -139,24 +159,28 @@ impl Worker {
 
     fn turn(&mut self) -> io::Result<()> {
         let mut patience = self.connections.patience(self.ctx.now);
-        if self.walks.at_work() {
+        if self.asked || self.walks.at_work() {
             patience = Some(Duration::ZERO);
         }
         let sleeps = patience != Some(Duration::ZERO);
         if sleeps && !self.shared.queue.doze(self.ctx.worker, self.connections.len()) || self.is_over() {
             patience = Some(Duration::ZERO);
         }
+        self.note_sleep();
         let waited = self.connections.wait(patience);
         if sleeps {
             self.shared.queue.awake(self.ctx.worker);
         }
         waited?;
         self.ctx.now = clock();
+        if let Some(board) = self.ctx.stats.board(self.ctx.worker) {
+            board.wake(self.ctx.clock, self.ctx.now);
+        }
         let woken = self.connections.run(self.ctx.now, &mut self.ctx);
         if woken.by(BELL) {
             self.shared.queue.bell(self.ctx.worker).drain();
             self.take_answers();
-            self.take_walks();
+            self.asked = true;
         }
         if woken.by(DRAIN) {
             self.draining = true;
@@ -164,11 +188,19 @@ impl Worker {
             self.connections.unwatch(&self.shared.drain)?;
         }
         self.take_batch();
+        self.take_walks();
         self.walks.advance(&mut self.connections, &mut self.ctx, &self.shared.pages);
         if woken.by(STOP) {
             self.stop();
         }
         Ok(())
+    }
+
+    /// Tells that the turn is over. The one reading of the clock beside that of the turn's beginning.
+    fn note_sleep(&self) {
+        if let Some(board) = self.ctx.stats.board(self.ctx.worker) {
+            board.sleep(self.ctx.now, clock(), self.connections.len(), self.walks.bookmarks());
+        }
     }
 
     /// Hands out what tasks have answered. The bell is drained first, so none that comes now is overlooked.
@@ -178,9 +210,16 @@ impl Worker {
         }
     }
 
+    /// Takes up what listings ask, a few per turn: there may be hundreds.
     fn take_walks(&mut self) {
-        while let Some(walk) = self.shared.inboxes.pop_walk(self.ctx.worker) {
-            self.walks.begin(walk, &mut self.connections);
+        for _ in 0..BEGINNINGS {
+            if !self.asked || !self.walks.has_room() {
+                return;
+            }
+            match self.shared.inboxes.pop_walk(self.ctx.worker) {
+                Some(walk) => self.walks.begin(walk, &mut self.connections),
+                None => self.asked = false,
+            }
         }
     }
 
@@ -210,8 +249,9 @@ impl Worker {
     }
 
     fn connection(&self, accepted: Accepted) -> Box<Connection> {
-        let Accepted { socket, client, plan, guard, at } = accepted;
-        let pair = Pair::new(socket, client, plan.service.buffer, at);
+        let Accepted { socket, client, plan, guard, stays, at } = accepted;
+        let mut pair = Pair::new(socket, client, plan.service.buffer, at);
+        pair.stays.listener = Some(stays);
         Box::new(Connection::new(pair, plan, guard, &self.ctx))
     }
 
@@ -238,7 +278,7 @@ impl Worker {
     }
 }
 
-/// The worker's one look at the clock per turn.
+/// The worker's look at the clock: at a turn's beginning, for all that happens in it, and at its end, for the statistics.
 fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()

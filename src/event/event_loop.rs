@@ -29,7 +29,16 @@ const BOOKMARK: Key = Key { index: OWNERS_INDEX, generation: u32::MAX };
 
 /// A place in the list of handlers: those before it have been passed.
 #[derive(Debug)]
+#[must_use = "it stays in the list until it is taken out"]
 pub struct Bookmark(NodeRef);
+
+/// What a bookmark has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    Handler(Key),
+    /// Another bookmark.
+    Bookmark,
+}
 
 /// A loop over handlers of one kind.
 #[derive(Debug)]
@@ -147,15 +156,12 @@ impl<H: Handler> Loop<H> {
         Bookmark(node)
     }
 
-    /// Moves the bookmark on by one; the handler it has passed, in the order they came. It passes other bookmarks without
-    /// a word, so the cost is their number at most.
-    pub fn pass(&mut self, bookmark: &Bookmark) -> Option<Key> {
-        loop {
-            match self.all.pass(&bookmark.0)? {
-                BOOKMARK => {}
-                key => return Some(key),
-            }
-        }
+    /// Moves the bookmark on by one place, at the same cost whatever it passes; nothing: it has passed everything.
+    pub fn pass(&mut self, bookmark: &Bookmark) -> Option<Passed> {
+        Some(match self.all.pass(&bookmark.0)? {
+            BOOKMARK => Passed::Bookmark,
+            key => Passed::Handler(key),
+        })
     }
 
     pub fn take_bookmark(&mut self, bookmark: Bookmark) {
@@ -168,6 +174,21 @@ impl<H: Handler> Loop<H> {
 
     pub fn get_mut(&mut self, key: Key) -> Option<&mut H> {
         self.handlers.get_mut(key).map(|slot| &mut slot.handler)
+    }
+
+    /// Looks at a handler; a panic meanwhile costs that handler only. Nothing: it has gone, or it goes for that.
+    pub fn look<T>(
+        &mut self,
+        key: Key,
+        ctx: &mut H::Ctx,
+        look: impl FnOnce(&mut H, &H::Ctx) -> T,
+    ) -> Option<T> {
+        let handler = &mut self.handlers.get_mut(key)?.handler;
+        let seen = panic::catch_unwind(AssertUnwindSafe(|| look(handler, ctx)));
+        if seen.is_err() {
+            self.remove(key, Fault::Panic.into(), ctx);
+        }
+        seen.ok()
     }
 
     /// Takes a handler in and runs it for the first time.

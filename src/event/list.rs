@@ -155,7 +155,8 @@ impl Drop for List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
+    use proptest::prelude::*;
+    use std::collections::{BTreeSet, VecDeque};
 
     fn key(index: u32) -> Key {
         Key { index, generation: 0 }
@@ -206,5 +207,162 @@ mod tests {
         let mut second = List::default();
         second.push(&node, None);
         assert_eq!(second.front(), Some((key(1), None)));
+    }
+
+    /// What happens to a list with bookmarks; numbers count from the beginning again beyond the end.
+    #[derive(Clone, Debug)]
+    enum Move {
+        Push,
+        Unlink(usize),
+        Pop,
+        /// A bookmark is put ahead of all, and taken out again.
+        Bookmark,
+        TakeBookmark(usize),
+        Pass(usize),
+    }
+
+    const MARK: u32 = u32::MAX;
+
+    /// A bookmark, what it has passed, and what was there when it came and still is.
+    struct Mark {
+        node: NodeRef,
+        passed: Vec<u32>,
+        stayed: BTreeSet<u32>,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let one = prop_oneof![
+            4 => Just(Move::Push),
+            2 => (0..1000_usize).prop_map(Move::Unlink),
+            1 => Just(Move::Pop),
+            2 => Just(Move::Bookmark),
+            1 => (0..1000_usize).prop_map(Move::TakeBookmark),
+            8 => (0..1000_usize).prop_map(Move::Pass),
+        ];
+        prop::collection::vec(one, 1..300)
+    }
+
+    /// The list, and a plain one of what should stand in it: elements by number, bookmarks by `MARK` + place in `marks`.
+    #[derive(Default)]
+    struct World {
+        list: List,
+        model: Vec<(u32, usize)>,
+        nodes: Vec<NodeRef>,
+        /// Those that were taken out stay here, empty.
+        marks: Vec<Option<Mark>>,
+    }
+
+    impl World {
+        fn mark(&self, number: usize) -> Option<usize> {
+            let there: Vec<usize> = (0..self.marks.len()).filter(|at| self.marks[*at].is_some()).collect();
+            there.get(number % there.len().max(1)).copied()
+        }
+
+        fn forget(&mut self, element: u32) {
+            self.model.retain(|(key, _)| *key != element);
+            for mark in self.marks.iter_mut().flatten() {
+                mark.stayed.remove(&element);
+            }
+        }
+
+        fn push(&mut self) {
+            let number = u32::try_from(self.nodes.len()).unwrap();
+            self.nodes.push(NodeRef::new(key(number)));
+            self.list.push(&self.nodes[number as usize], None);
+            self.model.push((number, 0));
+        }
+
+        fn bookmark(&mut self) {
+            let node = NodeRef::new(key(MARK));
+            self.list.push_front(&node);
+            let stayed = self.model.iter().map(|(key, _)| *key).filter(|key| *key != MARK).collect();
+            self.model.insert(0, (MARK, self.marks.len()));
+            self.marks.push(Some(Mark { node, passed: Vec::new(), stayed }));
+        }
+
+        /// Moves a bookmark on by one place, in both lists; false: it was at the tail.
+        fn pass(&mut self, at: usize) -> bool {
+            let place = self.model.iter().position(|entry| *entry == (MARK, at)).unwrap();
+            let mark = self.marks[at].as_mut().unwrap();
+            let passed = self.list.pass(&mark.node).map(|key| key.index);
+            assert_eq!(passed, self.model.get(place + 1).map(|(key, _)| *key));
+            let Some(passed) = passed else { return false };
+            self.model.swap(place, place + 1);
+            if passed != MARK {
+                mark.passed.push(passed);
+            }
+            true
+        }
+
+        /// Takes a bookmark out at its end.
+        fn take(&mut self, at: usize) {
+            let mark = self.marks[at].take().unwrap();
+            assert!(self.list.unlink(&mark.node) && !mark.node.is_linked());
+            self.model.retain(|entry| *entry != (MARK, at));
+            assert!(
+                mark.passed.is_sorted_by(|a, b| a < b),
+                "in the order they came, none twice: {:?}",
+                mark.passed
+            );
+        }
+
+        fn act(&mut self, chosen: &Move) {
+            match *chosen {
+                Move::Push => self.push(),
+                Move::Unlink(number) => {
+                    let chosen = number % self.nodes.len().max(1);
+                    let Some(node) = self.nodes.get(chosen) else { return };
+                    let chosen = u32::try_from(chosen).unwrap();
+                    let was_in = self.model.iter().any(|(key, _)| *key == chosen);
+                    assert_eq!(self.list.unlink(node), was_in);
+                    self.forget(chosen);
+                }
+                // As a queue it is popped only where no bookmarks stand.
+                Move::Pop if self.marks.iter().all(Option::is_none) => {
+                    let first = self.model.first().map(|(key, _)| *key);
+                    assert_eq!(self.list.pop().map(|key| key.index), first);
+                    first.into_iter().for_each(|first| self.forget(first));
+                }
+                Move::Pop => {}
+                Move::Bookmark => self.bookmark(),
+                Move::TakeBookmark(number) => {
+                    if let Some(at) = self.mark(number) {
+                        self.take(at);
+                    }
+                }
+                Move::Pass(number) => {
+                    if let Some(at) = self.mark(number) {
+                        self.pass(at);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn bookmarks_pass_whatever_stays_exactly_once(moves in moves()) {
+            let mut world = World::default();
+            for chosen in moves {
+                world.act(&chosen);
+                prop_assert_eq!(world.list.len(), world.model.len());
+                prop_assert!(world.list.keys().map(|key| key.index).eq(world.model.iter().map(|(key, _)| *key)));
+            }
+            for at in 0..world.marks.len() {
+                if world.marks[at].is_some() {
+                    while world.pass(at) {}
+                    let mark = world.marks[at].as_ref().unwrap();
+                    let passed: BTreeSet<u32> = mark.passed.iter().copied().collect();
+                    prop_assert!(mark.stayed.is_subset(&passed), "{:?} without some of {:?}", passed, mark.stayed);
+                    world.take(at);
+                }
+            }
+            // Every node is held by its handle alone once the list is gone: none leaks, none was freed early.
+            let World { list, nodes, .. } = world;
+            drop(list);
+            prop_assert!(nodes.iter().all(|node| Rc::strong_count(&node.0) == 1 && !node.is_linked()));
+        }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Not here: which certificate answers for which name (names.rs), TLS contexts (tls_server.rs, tls_client.rs).
 
+use super::certificate_card::Source;
 use super::tls_common::reason;
 use super::tls_spec::{CertificateFiles, Problem};
 use openssl::error::ErrorStack;
@@ -28,6 +29,15 @@ pub(super) struct Identity {
     /// What it answers for, normalised: dNSNames of the subject's alternative names, or the common name where there
     /// are no alternative names at all.
     pub(super) names: Box<[Box<str>]>,
+    /// The files: the certificate's, and the key's if that is another.
+    pub(super) sources: Box<[Source]>,
+}
+
+/// What a file of certificates holds, at least one, and how it was found.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) certificates: Vec<X509>,
+    pub(super) source: Source,
 }
 
 impl Identity {
@@ -36,16 +46,19 @@ impl Identity {
         let mut note = |problem: Problem| problems.push(problem.at(index));
         let certificates = load_certificates(&files.certificate, "certificate").map_err(&mut note).ok();
         let key = load_key(&files.key).map_err(&mut note).ok();
-        let mut certificates = certificates?.into_iter();
+        let Loaded { certificates, source } = certificates?;
+        let mut certificates = certificates.into_iter();
         let leaf = certificates.next()?;
         let chain: Vec<X509> = certificates.collect();
         let names = names(&leaf, &files.certificate).map_err(&mut note).ok();
-        let key = key?;
+        let (key, key_source) = key?;
         if let Err(problem) = check_pair(&leaf, &chain, &key, files) {
             note(problem);
             return None;
         }
-        Some(Self { leaf, chain, key, names: names? })
+        let key_source = (key_source.path != source.path).then_some(key_source);
+        let sources = [source].into_iter().chain(key_source).collect();
+        Some(Self { leaf, chain, key, names: names?, sources })
     }
 
     /// The type of the key, as a number that differs between types that can be offered side by side.
@@ -76,8 +89,8 @@ pub(super) fn fingerprint(certificate: &X509Ref) -> Result<Vec<u8>, ErrorStack> 
 ///
 /// # Errors
 /// The problem, naming the file.
-pub(super) fn load_certificates(path: &Path, key: &'static str) -> Result<Vec<X509>, Problem> {
-    let pem = read(path, key)?;
+pub(super) fn load_certificates(path: &Path, key: &'static str) -> Result<Loaded, Problem> {
+    let (pem, source) = read(path, key)?;
     let shown = path.display();
     if !has_block(&pem, "CERTIFICATE") {
         let help = "a PEM file has lines \"-----BEGIN CERTIFICATE-----\"; for DER: openssl x509 -inform DER -in FILE";
@@ -89,12 +102,12 @@ pub(super) fn load_certificates(path: &Path, key: &'static str) -> Result<Vec<X5
     if certificates.is_empty() {
         return Err(Problem::new(key, format!("{shown} holds no certificate")));
     }
-    Ok(certificates)
+    Ok(Loaded { certificates, source })
 }
 
 /// The private key of a PEM file, which may hold certificates too.
-fn load_key(path: &Path) -> Result<PKey<Private>, Problem> {
-    let pem = read(path, "key")?;
+fn load_key(path: &Path) -> Result<(PKey<Private>, Source), Problem> {
+    let (pem, source) = read(path, "key")?;
     let shown = path.display();
     if !has_block(&pem, "PRIVATE KEY") {
         let help = "a PEM file has a line \"-----BEGIN PRIVATE KEY-----\"; for DER: openssl pkey -inform DER -in FILE";
@@ -106,7 +119,7 @@ fn load_key(path: &Path) -> Result<PKey<Private>, Problem> {
         Ok(0)
     });
     match key {
-        Ok(key) if !encrypted => Ok(key),
+        Ok(key) if !encrypted => Ok((key, source)),
         _ if encrypted => {
             Err(Problem::new("key", format!("the key in {shown} is encrypted with a passphrase")).help(
                 format!("store it without one, readable only by root: openssl pkey -in {shown} -out NEW"),
@@ -173,9 +186,9 @@ fn normalise(name: &str) -> Option<Box<str>> {
 }
 
 /// The whole of a PEM file in which every block that begins also ends.
-fn read(path: &Path, key: &'static str) -> Result<Vec<u8>, Problem> {
+fn read(path: &Path, key: &'static str) -> Result<(Vec<u8>, Source), Problem> {
     let shown = path.display();
-    let bytes = read_bounded(path).map_err(|error| match error.kind() {
+    let (bytes, source) = read_bounded(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Problem::new(key, format!("{shown} does not exist")),
         ErrorKind::PermissionDenied => {
             Problem::new(key, format!("{shown} may not be read: permission denied"))
@@ -193,10 +206,10 @@ fn read(path: &Path, key: &'static str) -> Result<Vec<u8>, Problem> {
         let help = "copy the file again; each -----BEGIN line needs its -----END line";
         return Err(Problem::new(key, format!("{shown} is cut off in the middle of a PEM block")).help(help));
     }
-    Ok(bytes)
+    Ok((bytes, source))
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_bounded(path: &Path) -> std::io::Result<(Vec<u8>, Source)> {
     let kind = std::fs::metadata(path)?;
     if kind.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
@@ -205,8 +218,10 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("not a regular file")); // opening a FIFO would wait for its writer
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let file = File::open(path)?;
+    let source = Source::new(path, &file.metadata()?);
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, source))
 }
 
 /// The lines of a file that begin with dashes, trailing white space removed.

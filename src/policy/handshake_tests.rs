@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 #[cfg(not(feature = "aws-lc"))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const SECRET: ProcessSecret = ProcessSecret([7; 32]);
+const SECRET: ProcessSecret = ProcessSecret::of(7);
 
 /// A CA, its files, and what servers and clients are made from.
 struct World {
@@ -346,7 +346,7 @@ fn sessions_resume_under_no_other_policy() {
             load(&required, "web/main"),
             load(&more_trust, "web/main"),
             load(&other_leaf, "web/main"),
-            ServerTls::load(&open, "web/main", &ProcessSecret([8; 32]), 1).unwrap(),
+            ServerTls::load(&open, "web/main", &ProcessSecret::of(8), 1).unwrap(),
         ];
         for (i, agreed) in policies.iter().enumerate() {
             let full = meet(agreed, &known, "a.test");

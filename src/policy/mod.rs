@@ -3,6 +3,7 @@
 
 pub mod access;
 mod certificate;
+pub mod certificate_card;
 #[cfg(test)]
 mod handshake_tests;
 pub mod hostname;

@@ -7,15 +7,16 @@
 //! Not here: sessions for resumption. Whoever connects keeps them (sys/openssl.rs `KeptSession`) by server, name and
 //! [`ClientTls::id`], because the library checks neither chain nor name of a server again when it resumes.
 
-use super::certificate::{Identity, load_certificates};
+use super::certificate::{Identity, Loaded, load_certificates};
+use super::certificate_card::{CertificateFile, Role};
 use super::tls_common::{check, context, reason, store, wire_alpn};
 use super::tls_server::show;
 use super::tls_spec::{ClientTlsSpec, Problem};
 use crate::sys::openssl::keep_sessions;
 use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::x509::X509VerifyResult;
 use openssl::x509::verify::X509CheckFlags;
-use openssl::x509::{X509, X509VerifyResult};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,8 @@ pub struct ClientTls {
     id: u64,
     verify: bool,
     contexts: Box<[SslContext]>,
+    /// What was loaded, to be looked at.
+    files: Box<[CertificateFile]>,
 }
 
 impl ClientTls {
@@ -49,13 +52,20 @@ impl ClientTls {
             .map(|_| build(spec, &trust, own.as_ref()))
             .collect::<Result<_, ErrorStack>>()
             .map_err(|error| vec![Problem::new("tls", reason(&error))])?;
-        Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), verify: spec.verify, contexts })
+        let own = own.map(|own| CertificateFile::own(&own, Role::Client));
+        let files = own.into_iter().chain(trust.into_file()).collect();
+        Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), verify: spec.verify, contexts, files })
     }
 
     /// Differs between any two loaded objects of this process: a session belongs to the policy it was agreed under,
     /// so it may be offered again only through the object with the same id (and to the same server and name).
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Everything that was loaded: our own certificate, the CAs of servers.
+    pub fn files(&self) -> &[CertificateFile] {
+        &self.files
     }
 
     /// A new session of `worker`, ready to connect to the server called `name`: a host name, or an IP address in text
@@ -85,7 +95,9 @@ impl ClientTls {
 /// Whom to believe.
 enum Trust {
     /// These and no others.
-    These(Vec<X509>),
+    These(Loaded),
+    /// Those that came with the system.
+    System(Loaded),
     /// Whatever the library finds in its default places, on demand.
     Defaults,
     Nobody,
@@ -102,8 +114,20 @@ impl Trust {
         // Read whole and now: looked up on demand, a worker would wait for the disk in the middle of a handshake, and
         // find nothing once the process has given up its privileges.
         match system_bundle() {
-            Some(path) => load_certificates(&path, "ca").map(Self::These),
+            Some(path) => load_certificates(&path, "ca").map(Self::System),
             None => Ok(Self::Defaults),
+        }
+    }
+
+    fn into_file(self) -> Option<CertificateFile> {
+        match self {
+            Self::These(Loaded { certificates, source }) => {
+                Some(CertificateFile::authorities(&certificates, source))
+            }
+            Self::System(Loaded { certificates, source }) => {
+                Some(CertificateFile::system(&certificates, source))
+            }
+            Self::Defaults | Self::Nobody => None,
         }
     }
 }
@@ -125,7 +149,7 @@ fn build(spec: &ClientTlsSpec, trust: &Trust, own: Option<&Identity>) -> Result<
     let mut context = context(SslMethod::tls_client(), &spec.common)?;
     context.set_verify(if spec.verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
     match trust {
-        Trust::These(authorities) => context.set_cert_store(store(authorities)?),
+        Trust::These(loaded) | Trust::System(loaded) => context.set_cert_store(store(&loaded.certificates)?),
         Trust::Defaults => context.set_default_verify_paths()?,
         Trust::Nobody => {}
     }

@@ -8,7 +8,8 @@
 //!
 //! Not here: reading the hello (wire/client_hello.rs), the handshake itself (stream/tls.rs).
 
-use super::certificate::{Identity, fingerprint, load_certificates};
+use super::certificate::{Identity, Loaded, fingerprint, load_certificates};
+use super::certificate_card::{CertificateFile, Role};
 use super::names::{Candidate, NameTable};
 use super::tls_common::{check, context, reason, store};
 use super::tls_spec::{ClientVerify, Problem, ServerTlsSpec};
@@ -32,6 +33,9 @@ pub struct ServerTls {
     /// By group of `names`, the certificates of that group by their places.
     groups: Box<[Box<[usize]>]>,
     verifies: bool,
+    /// What was loaded, to be looked at.
+    files: Box<[CertificateFile]>,
+    ticket_keys_since: u64,
 }
 
 /// What is told about a loaded certificate.
@@ -76,9 +80,9 @@ impl ServerTls {
             .enumerate()
             .filter_map(|(index, files)| Identity::load(files, index, &mut problems))
             .collect();
-        let authorities = load_authorities(spec).unwrap_or_else(|problem| {
+        let trusted = load_authorities(spec).unwrap_or_else(|problem| {
             problems.push(problem);
-            Vec::new()
+            None
         });
         if spec.certificates.is_empty() {
             problems.push(Problem::new("certificate", "TLS towards clients needs a certificate"));
@@ -86,6 +90,15 @@ impl ServerTls {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let own = certificates.iter().map(|one| CertificateFile::own(one, Role::Server));
+        let (authorities, trusted) = match trusted {
+            Some(Loaded { certificates, source }) => {
+                let file = CertificateFile::authorities(&certificates, source);
+                (certificates, Some(file))
+            }
+            None => (Vec::new(), None),
+        };
+        let files = own.chain(trusted).collect();
         let candidates: Vec<Candidate<'_>> =
             certificates.iter().map(|one| Candidate { kind: one.kind(), names: &one.names }).collect();
         let (names, groups) = NameTable::build(&candidates);
@@ -97,13 +110,15 @@ impl ServerTls {
             .map(|_| groups.iter().map(build).collect::<Result<Box<[_]>, Problem>>())
             .collect::<Result<Box<[_]>, Problem>>()
             .map_err(|problem| vec![problem])?;
-        let files = spec.certificates.iter().map(|files| &*files.certificate);
+        let paths = spec.certificates.iter().map(|files| &*files.certificate);
         Ok(Self {
             names,
             contexts,
-            certificates: certificates.iter().zip(files).map(|(one, file)| facts(one, file)).collect(),
+            certificates: certificates.iter().zip(paths).map(|(one, file)| facts(one, file)).collect(),
             groups: groups.into_iter().map(Into::into).collect(),
             verifies: spec.verify != ClientVerify::None,
+            files,
+            ticket_keys_since: secret.since(),
         })
     }
 
@@ -141,6 +156,16 @@ impl ServerTls {
     /// Whether a certificate has this normalised name; else clients that ask for it get the first certificate.
     pub fn knows(&self, server_name: &str) -> bool {
         self.names.find(server_name).is_some()
+    }
+
+    /// Everything that was loaded: certificates in the order of the configuration, then the CAs of clients.
+    pub fn files(&self) -> &[CertificateFile] {
+        &self.files
+    }
+
+    /// Since when the keys that seal its tickets are in use, in seconds since 1970.
+    pub fn ticket_keys_since(&self) -> u64 {
+        self.ticket_keys_since
     }
 
     /// The loaded certificates, in the order of the configuration.
@@ -220,10 +245,10 @@ impl Recipe<'_> {
 const REVOCATION_GENERATION: u64 = 0;
 
 /// The CAs that client certificates are checked against: none without verification, at least one with it.
-fn load_authorities(spec: &ServerTlsSpec) -> Result<Vec<X509>, Problem> {
+fn load_authorities(spec: &ServerTlsSpec) -> Result<Option<Loaded>, Problem> {
     match (&spec.client_ca, spec.verify) {
-        (_, ClientVerify::None) => Ok(Vec::new()),
-        (Some(path), _) => load_certificates(path, "client_ca"),
+        (_, ClientVerify::None) => Ok(None),
+        (Some(path), _) => load_certificates(path, "client_ca").map(Some),
         (None, _) => Err(Problem::new("verify", "clients cannot be verified without client_ca")),
     }
 }

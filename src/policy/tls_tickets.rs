@@ -22,7 +22,10 @@ pub(super) const LIFETIME: u64 = 2 * 60 * 60;
 
 /// Secret of this process (32 random bytes) from which session ticket keys derive; the same in all workers.
 #[derive(Clone)]
-pub struct ProcessSecret(pub [u8; 32]);
+pub struct ProcessSecret {
+    bytes: [u8; 32],
+    since: u64,
+}
 
 impl ProcessSecret {
     /// A new one.
@@ -32,7 +35,18 @@ impl ProcessSecret {
     pub fn generate() -> Result<Self, ErrorStack> {
         let mut secret = [0; 32];
         openssl::rand::rand_bytes(&mut secret)?;
-        Ok(Self(secret))
+        Ok(Self { bytes: secret, since: system_seconds() })
+    }
+
+    /// One that is known, for tests.
+    #[cfg(test)]
+    pub(crate) const fn of(byte: u8) -> Self {
+        Self { bytes: [byte; 32], since: 0 }
+    }
+
+    /// When it was made, in seconds since 1970: as old as the keys that derive from it are, for it is never replaced.
+    pub fn since(&self) -> u64 {
+        self.since
     }
 }
 
@@ -97,7 +111,7 @@ fn derive(secret: &ProcessSecret, digest: &[u8; 32], label: &[u8], out: &mut [u8
     let mut hkdf = PkeyCtx::new_id(Id::HKDF)?;
     hkdf.derive_init()?;
     hkdf.set_hkdf_md(Md::sha256())?;
-    hkdf.set_hkdf_key(&secret.0)?;
+    hkdf.set_hkdf_key(&secret.bytes)?;
     hkdf.set_hkdf_salt(digest)?;
     hkdf.add_hkdf_info(label)?;
     hkdf.derive(Some(out))?;
@@ -111,7 +125,7 @@ pub(super) fn system_age() -> TicketAge {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "called by the TLS library, which lends no Ctx; once per ticket"
+    reason = "called by the TLS library, which lends no Ctx, once per ticket; and once while starting"
 )]
 fn system_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -123,7 +137,7 @@ mod tests {
 
     fn derived(secret: u8, digest: u8, label: &[u8]) -> [u8; 80] {
         let mut out = [0; 80];
-        derive(&ProcessSecret([secret; 32]), &[digest; 32], label, &mut out).unwrap();
+        derive(&ProcessSecret::of(secret), &[digest; 32], label, &mut out).unwrap();
         out
     }
 

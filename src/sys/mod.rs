@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod append;
+pub mod backlog;
 pub mod epoll;
 pub mod eventfd;
 pub mod openssl;

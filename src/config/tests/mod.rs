@@ -29,7 +29,7 @@ fn context() -> LoadContext {
         workers_available: 2,
         registry: Registry::default(),
         tables: Tables::default(),
-        secret: ProcessSecret([7; 32]),
+        secret: ProcessSecret::of(7),
     }
 }
 
