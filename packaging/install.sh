@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install.sh install BINARY | uninstall: puts the daemon, tunnelctl (which lies beside BINARY), their pages, services and configuration under DESTDIR, programs
-# under PREFIX (/usr/local). Starts and stops nothing. Files an administrator edits are never overwritten: the new text
+# install.sh install BINARY | uninstall: puts the daemon, the tunnelctl that lies beside it, their pages, services and
+# configuration under DESTDIR, programs under PREFIX (/usr/local). Starts and stops nothing. Files an administrator edits are never overwritten: the new text
 # comes beside them as FILE.new, and uninstall leaves them.
 set -eu
 
@@ -60,7 +60,8 @@ install_all() {
 }
 
 uninstall_all() {
-    rm -f "$sbin/tunnel" "$bin/tunnelctl" "$completions/tunnelctl" "$units/tunnel.service" "$root/etc/tunnel/tunnel.conf.new" "$root/etc/default/tunnel.new"
+    rm -f "$sbin/tunnel" "$bin/tunnelctl" "$completions/tunnelctl" "$units/tunnel.service"
+    rm -f "$root/etc/tunnel/tunnel.conf.new" "$root/etc/default/tunnel.new"
     rm -f "$root/etc/init.d/tunnel" "$root/etc/init.d/tunnel.new"
     for page in man/*.[1-8]; do
         rm -f "$share/man/man${page##*.}/$(basename "$page")"

@@ -74,15 +74,28 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    ("serde", &["config/", "connection/view.rs", "control/model.rs", "ctl/client.rs", "ctl/connections.rs", "explain.rs"]),
+    (
+        "serde",
+        &[
+            "config/",
+            "connection/view.rs",
+            "control/model.rs",
+            "control/http/api.rs",
+            "ctl/client.rs",
+            "ctl/connections.rs",
+            "explain.rs",
+        ],
+    ),
     ("getopts", &["args.rs", "ctl/args.rs"]),
     ("syslog", &["log/"]),
+    ("form_urlencoded", &["control/http/query.rs"]),
+    ("subtle", &["control/http/gate.rs"]),
     ("foreign_types", &["sys/openssl.rs"]),
-    ("httparse", &["wire/http_host.rs"]),
+    ("httparse", &["wire/http_host.rs", "control/http/"]),
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/route_table/", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs"]),
-    ("serde_json", &["ctl/client.rs", "explain"]),
+    ("serde_json", &["explain", "control/http/", "ctl/client.rs"]),
     (
         "crossbeam_queue",
         &[
@@ -179,7 +192,8 @@ fn the_other_program_names_nothing_of_the_daemon_but_what_it_answers() {
     ] {
         assert_eq!(check(&[source("ctl/main.rs", text)]).len(), 1, "{text}");
     }
-    let allowed = "use crate::policy::x; use super::keys::Key; use tunnel::control::model::{Server, Service};";
+    let allowed =
+        "use crate::policy::x; use super::keys::Key; use tunnel::control::model::{Server, Service};";
     assert_eq!(check(&[source("ctl/top/state.rs", allowed)]), [""; 0]);
     assert_eq!(check(&[source("daemon/daemon.rs", "use crate::ctl::text;")]).len(), 1);
 }
