@@ -9,6 +9,7 @@ prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}
 sbin=$root$prefix/sbin
 share=$root$prefix/share
+examples=$share/doc/tunnel/examples
 units=$root$prefix/lib/systemd/system
 action=${1:-}
 cd "$(dirname "$0")/.."
@@ -44,6 +45,8 @@ install_all() {
         mkdir -p "$share/man/man${page##*.}"
         install -m 644 "$page" "$share/man/man${page##*.}/"
     done
+    mkdir -p "$examples"
+    install -m 644 packaging/examples/* "$examples/"
     place 644 packaging/tunnel.service "$units/tunnel.service"
     place_edited 755 packaging/tunnel.init "$root/etc/init.d/tunnel"
     place_edited 644 packaging/tunnel.default "$root/etc/default/tunnel"
@@ -56,6 +59,10 @@ uninstall_all() {
     for page in man/*.[1-8]; do
         rm -f "$share/man/man${page##*.}/$(basename "$page")"
     done
+    for example in packaging/examples/*; do
+        rm -f "$examples/$(basename "$example")"
+    done
+    rmdir "$examples" "$share/doc/tunnel" 2>/dev/null || true
     echo "install.sh: configuration is kept: $root/etc/tunnel $root/etc/default/tunnel"
 }
 

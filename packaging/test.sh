@@ -44,7 +44,8 @@ test_install() {
     export DESTDIR="$scratch/root" PREFIX=/opt/tunnel
     expect 0 sh packaging/install.sh install "$binary"
     for file in opt/tunnel/sbin/tunnel opt/tunnel/lib/systemd/system/tunnel.service etc/init.d/tunnel etc/default/tunnel \
-        etc/tunnel/tunnel.conf opt/tunnel/share/man/man8/tunnel.8 opt/tunnel/share/man/man5/tunnel.conf.5; do
+        etc/tunnel/tunnel.conf opt/tunnel/share/man/man8/tunnel.8 opt/tunnel/share/man/man5/tunnel.conf.5 \
+        opt/tunnel/share/doc/tunnel/examples/grafana-dashboard.json; do
         [ -s "$DESTDIR/$file" ] || fail "install left no $file"
     done
     grep -q '^ExecStart=/opt/tunnel/sbin/tunnel ' "$DESTDIR/opt/tunnel/lib/systemd/system/tunnel.service" ||

@@ -19,6 +19,41 @@ impl Side {
     }
 }
 
+/// What is wrong with a TLS session, as far as the library tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flaw {
+    #[default]
+    Other,
+    NoSharedCipher,
+    /// The peer offers only versions that are not allowed here.
+    OldProtocol,
+    NoSharedGroup,
+    NoSharedSignature,
+    /// No application protocol in common.
+    NoSharedAlpn,
+    /// The peer showed no certificate.
+    NoCertificate,
+    /// The peer's certificate has expired, or is not valid yet.
+    CertificateExpired,
+    CertificateRevoked,
+    /// There is no way from the peer's certificate to a CA that is trusted.
+    UnknownCa,
+    /// The peer's certificate is for another name.
+    WrongName,
+    /// The peer's certificate was refused for something else.
+    BadCertificate,
+    /// The peer refuses our certificate, or that we have shown none.
+    RejectsCertificate,
+    /// The peer gave up with another alert.
+    Alert,
+    /// The peer speaks HTTP.
+    PlainHttp,
+    /// The peer does not speak TLS.
+    NotTls,
+    /// The peer closed in the middle.
+    Closed,
+}
+
 /// How a stream broke, seen from one end.
 #[derive(Debug)]
 pub enum Break {
@@ -28,8 +63,8 @@ pub enum Break {
     Truncated,
     /// We wrote and nobody was there to read (EPIPE): the peer had closed before it took everything.
     Gone,
-    /// The TLS library's own words.
-    Tls(Box<str>),
+    /// What is wrong, and the TLS library's own words.
+    Tls(Flaw, Box<str>),
 }
 
 impl Break {
@@ -45,7 +80,7 @@ impl Break {
             Self::Reset(error) => Self::Reset(error.kind().into()),
             Self::Truncated => Self::Truncated,
             Self::Gone => Self::Gone,
-            Self::Tls(text) => Self::Tls(text.clone()),
+            Self::Tls(flaw, text) => Self::Tls(*flaw, text.clone()),
         }
     }
 }
@@ -67,14 +102,14 @@ pub enum Reason {
     Truncated(Side),
     Gone(Side),
     /// TLS broke after the handshake.
-    TlsBroken(Side, Box<str>),
+    TlsBroken(Side, Flaw, Box<str>),
     Idle,
     HalfCloseTimeout,
     LingerTimeout,
     HandshakeTimeout(Side),
     ConnectTimeout,
     /// The TLS handshake failed; in plain words why.
-    Handshake(Side, Box<str>),
+    Handshake(Side, Flaw, Box<str>),
     /// The client's first bytes are not TLS; what they look like.
     NotTls(&'static str),
     /// The ClientHello is malformed; how.
@@ -119,16 +154,16 @@ impl Reason {
             Self::Truncated(Side::Server) => "server-truncated",
             Self::Gone(Side::Client) => "client-gone",
             Self::Gone(Side::Server) => "server-gone",
-            Self::TlsBroken(Side::Client, _) => "client-tls-error",
-            Self::TlsBroken(Side::Server, _) => "server-tls-error",
+            Self::TlsBroken(Side::Client, ..) => "client-tls-error",
+            Self::TlsBroken(Side::Server, ..) => "server-tls-error",
             Self::Idle => "idle",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::LingerTimeout => "linger-timeout",
             Self::HandshakeTimeout(Side::Client) => "handshake-timeout",
             Self::HandshakeTimeout(Side::Server) => "server-handshake-timeout",
             Self::ConnectTimeout => "connect-timeout",
-            Self::Handshake(Side::Client, _) => "handshake-failed",
-            Self::Handshake(Side::Server, _) => "server-handshake-failed",
+            Self::Handshake(Side::Client, ..) => "handshake-failed",
+            Self::Handshake(Side::Server, ..) => "server-handshake-failed",
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
             Self::BadRequest(_) => "bad-request",
@@ -153,8 +188,8 @@ impl Reason {
     /// What there is to say beyond the word.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Handshake(_, text)
-            | Self::TlsBroken(_, text)
+            Self::Handshake(_, _, text)
+            | Self::TlsBroken(_, _, text)
             | Self::ProxyHeader(text)
             | Self::NoRoute(text)
             | Self::Resolve(text)
@@ -171,13 +206,13 @@ impl Reason {
     /// The event of the failure line it deserves, if it deserves one beside the connection's own line.
     pub fn failure(&self) -> Option<&'static str> {
         match self {
-            Self::Handshake(Side::Client, _)
+            Self::Handshake(Side::Client, ..)
             | Self::HandshakeTimeout(Side::Client)
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, _) | Self::HandshakeTimeout(Side::Server) => {
+            Self::Handshake(Side::Server, ..) | Self::HandshakeTimeout(Side::Server) => {
                 Some("tls-server-failed")
             }
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
@@ -197,7 +232,7 @@ impl Reason {
             Break::Reset(_) => Self::Reset(side),
             Break::Truncated => Self::Truncated(side),
             Break::Gone => Self::Gone(side),
-            Break::Tls(text) => Self::TlsBroken(side, text),
+            Break::Tls(flaw, text) => Self::TlsBroken(side, flaw, text),
         }
     }
 }

@@ -77,9 +77,11 @@ const CRATES: &[(&str, &[&str])] = &[
             "connection/walk.rs",
             "control/",
             "log/",
+            "stats/failures.rs",
         ],
     ),
     ("intrusive_collections", &["event/list.rs"]),
+    ("maud", &["control/page/"]),
 ];
 
 /// The only places where `unsafe` may be written.

@@ -23,6 +23,7 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -131,7 +132,8 @@ impl Loader<'_> {
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let upstream = Upstream { servers: self.servers(connect).into(), requested: self.requested(connect) };
+        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
+        let upstream = Upstream { servers, requested, named: Arc::default() };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -150,6 +152,7 @@ impl Loader<'_> {
                 name: endpoint.text.value.as_str().into(),
                 address,
                 tls_name: tls_name.as_deref().map(Into::into),
+                stats: Arc::default(),
             }));
         }
         servers
@@ -265,7 +268,8 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy }
+    let stats = Arc::default();
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
 }
 
 fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
@@ -307,9 +311,13 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 }
 
 /// One plan for the service, shared by all its addresses.
-fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+    find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
+    let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
         name: settings.name.as_str().into(),
+        mode: settings.mode.name,
         timeouts: settings.timeouts,
         buffer: settings.buffer,
         truncation: settings.truncation,
@@ -327,8 +335,23 @@ fn bind(settings: &ServiceSettings, loaded: Loaded, context: &LoadContext) -> Ve
         routes: loaded.routes.into(),
         table: loaded.table,
         stats: context.registry.service(&settings.name),
+        rule_stats,
     };
     let plan = Arc::new((settings.mode.plan)(service));
     let bind = |address| Bind { address, plan: Arc::clone(&plan) };
     loaded.accept.into_iter().map(bind).collect()
+}
+
+/// What is counted of routes and servers is found again by their names.
+fn find_stats(service: &str, routes: &mut [Route], registry: &Registry) {
+    for route in routes {
+        route.stats = registry.scope(Kind::Route, &[service, &route.name]);
+        for server in &mut route.upstream.servers {
+            let address = server.address.to_string();
+            server.stats = registry.scope(Kind::Server, &[service, &route.name, &server.name, &address]);
+        }
+        if route.upstream.requested.is_some() {
+            route.upstream.named = registry.scope(Kind::Server, &[service, &route.name]);
+        }
+    }
 }

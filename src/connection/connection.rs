@@ -10,6 +10,7 @@ use super::context::{Answer, Ctx};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
+use super::pace::{self, Pace};
 use super::pair::Pair;
 use super::plan::Plan;
 use super::refusal;
@@ -19,7 +20,7 @@ use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::handshake::{Cursor, Progress, rules};
 use crate::policy::service::Timeouts;
-use crate::stats::Counter;
+use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
 use std::io;
 use std::mem;
@@ -43,6 +44,9 @@ pub struct Connection {
     heard_out: bool,
     /// That it failed was told when it did.
     told: bool,
+    pub(super) pace: Pace,
+    /// When its relay began, as [`Ctx::stamp`] tells.
+    pub(super) relayed: u32,
     guard: Guard,
 }
 
@@ -64,8 +68,12 @@ fn side_of(leg: Leg) -> Side {
 impl Connection {
     /// A connection that has just been taken from the queue.
     pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
-        plan.service.stats.add(ctx.worker, Counter::Accepted, 1);
+        let at = ctx.at();
+        let listener = pair.stays.listener.get_or_insert_with(|| Presence::enter(&plan.service.stats, at));
+        listener.scope().add(ctx.worker, Counter::Accepted, 1);
         pair.facts.id = ctx.next_id();
+        let queued = ctx.now.saturating_duration_since(pair.facts.accepted).as_micros();
+        pair.facts.queued = u32::try_from(queued).unwrap_or(u32::MAX);
         Self {
             pair,
             plan,
@@ -74,6 +82,8 @@ impl Connection {
             armed: false,
             heard_out: false,
             told: false,
+            pace: Pace::new(at),
+            relayed: 0,
             guard,
         }
     }
@@ -122,12 +132,21 @@ impl Connection {
         &self.plan.service.timeouts
     }
 
+    /// Counts what has moved since this was last called.
+    fn count_bytes(&mut self, ctx: &Ctx) {
+        let totals = [self.pair.up.read(), self.pair.down.written()];
+        if let Some(moved) = self.pace.note(totals, ctx.at()) {
+            pace::count(self.pair.stays.scopes(), ctx.worker, moved);
+        }
+    }
+
     /// Takes it as far as it goes.
     fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         if matches!(self.phase, Phase::Handshake(_)) {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    self.relayed = ctx.stamp();
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
                     // Who speaks first has most probably spoken by now; a TLS client was read to the last byte.
@@ -186,6 +205,7 @@ impl Connection {
     fn relay(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         let ready = mem::take(&mut self.ready);
         let turn = self.plan.relay.pump(&mut self.pair, ready, ctx);
+        self.count_bytes(ctx);
         if let Err(reason) = rules::charge(&mut self.pair, &self.plan.service, turn.bytes(), ctx) {
             return self.fail(reason, ctx);
         }
@@ -262,7 +282,7 @@ impl Connection {
             self.pair.facts.judged.handshake_failed(ctx.now);
         }
         match reason {
-            Reason::Handshake(Side::Client, _)
+            Reason::Handshake(Side::Client, ..)
             | Reason::NotTls(_)
             | Reason::BadHello(_)
             | Reason::NameChanged
@@ -342,6 +362,7 @@ impl Connection {
         ctx: &mut Ctx,
         how: impl FnOnce(&mut Ending, &mut Pair, BothReady, &mut Ctx) -> Next,
     ) -> Verdict<Reason> {
+        self.count_bytes(ctx);
         let ready = mem::take(&mut self.ready);
         let Phase::Ending(ending) = &mut self.phase else { return Verdict::Hold };
         let next = how(ending, &mut self.pair, ready, ctx);
@@ -437,7 +458,7 @@ impl Handler for Box<Connection> {
             Phase::Handshake(cursor) => {
                 let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
                 let step = cursor.step(steps);
-                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service)) {
+                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
                     Some(reason) => Verdict::Close(reason),
                     None => self.advance(ctx),
                 }
@@ -455,6 +476,7 @@ impl Handler for Box<Connection> {
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {
         // Closed from outside, or by a panic.
         let _reason_is_given = self.let_go(ctx);
+        self.count_bytes(ctx);
         if !matches!(reason, Reason::Done | Reason::Replied) && !self.heard_out {
             self.pair.reset();
         }

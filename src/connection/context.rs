@@ -6,6 +6,7 @@ use crate::channel::Buffers;
 use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
+use crate::stats::{Clock, Registry};
 use crate::stream::tls::Ticket;
 use crate::sys::address::Address;
 use std::collections::HashMap;
@@ -70,6 +71,9 @@ pub struct Ctx {
     pub log: Log,
     pub asks: Arc<dyn Ask>,
     pub own: View<OwnAddresses>,
+    /// What is counted, and what its moments are counted from.
+    pub stats: Registry,
+    pub clock: Clock,
     /// Connections that a tarpit holds.
     pub tarpitted: usize,
     tickets: HashMap<TicketKey, Ticket>,
@@ -87,6 +91,7 @@ pub struct Common {
     pub log: Log,
     pub asks: Arc<dyn Ask>,
     pub own: View<OwnAddresses>,
+    pub stats: Registry,
 }
 
 #[cfg(test)]
@@ -100,16 +105,27 @@ impl Common {
                 false
             }
         }
-        Self { ids: Arc::default(), process: 1, log, asks: Arc::new(Nobody), own: View::new(Arc::default()) }
+        let (own, stats) = (View::new(Arc::default()), Registry::default());
+        Self { ids: Arc::default(), process: 1, log, asks: Arc::new(Nobody), own, stats }
     }
 }
 
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {
-        let Common { ids, process, log, asks, own } = common;
-        let (buffers, tickets) = (Buffers::default(), HashMap::new());
-        Self { now, worker, buffers, log, asks, own, tarpitted: 0, tickets, ids, process }
+        let Common { ids, process, log, asks, own, stats } = common;
+        let (buffers, tickets, clock) = (Buffers::default(), HashMap::new(), stats.clock());
+        Self { now, worker, buffers, log, asks, own, stats, clock, tarpitted: 0, tickets, ids, process }
+    }
+
+    /// The time as statistics keep it.
+    pub fn at(&self) -> u64 {
+        self.clock.at(self.now)
+    }
+
+    /// Its low bits, for differences.
+    pub fn stamp(&self) -> u32 {
+        u32::try_from(self.at() & u64::from(u32::MAX)).unwrap_or(0)
     }
 
     /// A number no other connection of this process has.

@@ -228,7 +228,7 @@ fn how_of(reason: &Reason) -> Option<Break> {
     match reason {
         Reason::Reset(_) => Some(Break::Reset(io::ErrorKind::ConnectionReset.into())),
         Reason::Truncated(_) => Some(Break::Truncated),
-        Reason::TlsBroken(_, text) => Some(Break::Tls(text.clone())),
+        Reason::TlsBroken(_, flaw, text) => Some(Break::Tls(*flaw, text.clone())),
         Reason::Gone(_) => Some(Break::Gone),
         _ => None,
     }

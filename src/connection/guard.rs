@@ -20,6 +20,8 @@ pub struct Limit {
     /// Descriptors that are not connections'.
     own: AtomicU64,
     active: AtomicUsize,
+    /// The most at once.
+    peak: AtomicUsize,
     /// The main thread has stopped accepting until there is room.
     waiting: AtomicBool,
     /// Wakes the main thread when there is.
@@ -34,6 +36,7 @@ impl Limit {
             wanted: AtomicUsize::new(0),
             own: AtomicU64::new(0),
             active: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             waiting: AtomicBool::new(false),
             room,
         }
@@ -73,12 +76,26 @@ impl Limit {
                 return None;
             }
         }
-        self.active.fetch_add(1, Ordering::SeqCst);
+        let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
+        // Nobody else enters.
+        if active > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(active, Ordering::Relaxed);
+        }
         Some(Guard(Arc::clone(self)))
     }
 
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// The most there were at once.
+    pub fn peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// How many there may be.
+    pub fn places(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     /// Readable when a connection ended while somebody waited.
@@ -144,6 +161,6 @@ mod tests {
         let third = limit.enter().unwrap();
         drop((second, third));
         assert!(!limit.room().drain(), "nobody waited");
-        assert_eq!(limit.active(), 0);
+        assert_eq!((limit.active(), limit.peak()), (0, 2));
     }
 }

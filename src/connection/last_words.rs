@@ -7,7 +7,8 @@ use crate::error::{Reason, Side};
 use crate::handshake::connect_tls::ticket_key;
 use crate::log::{Level, Line};
 use crate::policy::service::Service;
-use crate::stats::Counter;
+use crate::stats::failures::Failure;
+use crate::stats::{Cause, Counter};
 use crate::stream::tls::TlsStream;
 use std::fmt;
 use std::time::Duration;
@@ -49,18 +50,27 @@ pub(super) fn describe(pair: &Pair, service: &Service, doing: &'static str, ctx:
 }
 
 fn count(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
-    let (stats, worker) = (&subject.service.stats, ctx.worker);
-    stats.add(worker, Counter::Closed, 1);
-    if !matches!(reason, Reason::Done | Reason::Replied) {
-        stats.add(worker, Counter::Failed, 1);
+    let (stays, worker, cause) = (&subject.pair.stays, ctx.worker, Cause::of(reason));
+    for stats in stays.scopes() {
+        stats.add(worker, Counter::Closed, 1);
     }
-    stats.add(worker, Counter::BytesFromClients, subject.pair.up.read());
-    stats.add(worker, Counter::BytesToClients, subject.pair.down.written());
+    if let Some(stats) = stays.service() {
+        stats.lived(worker, ctx.now.saturating_duration_since(subject.pair.facts.accepted));
+        if let Some(cause) = cause {
+            stats.fail(worker, cause);
+        }
+    }
+    if cause.is_some() {
+        for stays in [&stays.route, &stays.server].into_iter().flatten() {
+            stays.scope().add(worker, Counter::Failed, 1);
+        }
+    }
 }
 
 /// Tells of a failure that deserves a line of its own.
 pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let Some(event) = reason.failure() else { return };
+    note(subject, reason, ctx);
     let level = if matches!(reason, Reason::Panic) { Level::Error } else { Level::Warning };
     let service = &*subject.service.name;
     let mut line = ctx
@@ -75,6 +85,30 @@ pub(super) fn tell_failure(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
         line = line.field("error", detail);
     }
     line.send();
+}
+
+/// Notes it for whoever asks for the last failures: those that deserve a line, so that the few that matter are not lost
+/// among clients that go without a word.
+fn note(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
+    let Some(cause) = Cause::of(reason) else { return };
+    let Subject { pair, service, doing } = subject;
+    let facts = &pair.facts;
+    let route = if facts.picked { service.routes.get(facts.route) } else { None };
+    let tried = facts.picked && pair.server.is_some();
+    let server = if tried { pair.chosen(service).map(|server| server.address.to_string()) } else { None };
+    ctx.stats.failures().note(Failure {
+        at: ctx.at(),
+        worker: ctx.worker,
+        id: facts.id,
+        service: service.name.clone(),
+        route: route.map(|route| route.name.clone()).unwrap_or_default(),
+        client: pair.source().to_string().into(),
+        name: facts.server_name.clone().unwrap_or_default(),
+        server: server.unwrap_or_default().into(),
+        cause,
+        doing,
+        text: reason.detail().unwrap_or_default().into(),
+    });
 }
 
 fn tell_end(subject: &mut Subject<'_>, reason: &Reason, ctx: &Ctx) {

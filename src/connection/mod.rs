@@ -15,6 +15,7 @@ mod ending;
 pub mod guard;
 mod last_words;
 mod look;
+mod pace;
 pub mod pair;
 pub mod plan;
 mod refusal;

@@ -8,6 +8,7 @@ use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
 use crate::policy::upstream::Server;
+use crate::stats::{Presence, Scope};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
@@ -28,6 +29,7 @@ pub struct Pair {
     /// From the server to the client.
     pub down: Channel,
     pub facts: Facts,
+    pub stays: Stays,
     /// While a server is being searched.
     pub attempt: Option<Box<Attempt>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
@@ -67,6 +69,42 @@ pub struct Facts {
     pub server: u32,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
+    /// How long it waited for a worker, in microseconds.
+    pub queued: u32,
+    /// Where the client names the server: how far the question for its addresses has come.
+    pub resolve: Option<Resolve>,
+}
+
+/// A question for addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolve {
+    /// Asked at that moment: the low bits of [`crate::stats::Clock::at`].
+    Asked(u32),
+    /// Answered after so many milliseconds.
+    Took(u32),
+}
+
+/// Where it is counted among those who are there, until it is dropped.
+#[derive(Debug, Default)]
+pub struct Stays {
+    /// At the listener it came to, and so in its service.
+    pub listener: Option<Presence>,
+    /// From when it was picked.
+    pub route: Option<Presence>,
+    /// From when it was reached.
+    pub server: Option<Presence>,
+}
+
+impl Stays {
+    /// The scopes in which what happens to it is counted.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        [&self.listener, &self.route, &self.server].into_iter().flatten().map(Presence::scope)
+    }
+
+    /// That of its listener, and so of its service.
+    pub fn service(&self) -> Option<&Scope> {
+        self.listener.as_ref().map(Presence::scope)
+    }
 }
 
 impl Facts {
@@ -127,7 +165,10 @@ impl Pair {
                 shaken: None,
                 server: 0,
                 connect_time: None,
+                queued: 0,
+                resolve: None,
             },
+            stays: Stays::default(),
             attempt: None,
             key: None,
             answer: None,

@@ -126,7 +126,7 @@ const FIRST_BYTE: Step = Step {
             Err(_) => Progress::Wait(For { side: Side::Client, read: true, patience: None }),
         })
     },
-    expired: |_, _| Some(Reason::HandshakeTimeout(Side::Client)),
+    expired: |_, _, _| Some(Reason::HandshakeTimeout(Side::Client)),
 };
 
 /// A step that swallows what comes and is never done.
@@ -136,7 +136,7 @@ const NEVER: Step = Step {
         drain(pair.client.stream.socket().unwrap());
         Ok(Progress::Wait(For { side: Side::Client, read: true, patience: None }))
     },
-    expired: |_, _| Some(Reason::HandshakeTimeout(Side::Client)),
+    expired: |_, _, _| Some(Reason::HandshakeTimeout(Side::Client)),
 };
 
 /// A step that fails as soon as the client speaks.
@@ -150,7 +150,7 @@ const REFUSE: Step = Step {
         pair.client.write(b"no", &mut ctx.buffers.scratch);
         Err(Reason::NotTls("something else"))
     },
-    expired: |_, _| Some(Reason::HandshakeTimeout(Side::Client)),
+    expired: |_, _, _| Some(Reason::HandshakeTimeout(Side::Client)),
 };
 
 #[test]

@@ -278,8 +278,8 @@ mod tests {
         Arc::new(ServerTls::load(&spec, "test", &ProcessSecret::of(7), 1).unwrap())
     }
 
-    fn client_tls(certificate: &CertificateFiles, ca: &PathBuf) -> Arc<ClientTls> {
-        let (certificate, ca) = (Some(certificate.clone()), Some(ca.clone()));
+    fn client_tls(certificate: &CertificateFiles, ca: &Path) -> Arc<ClientTls> {
+        let (certificate, ca) = (Some(certificate.clone()), Some(ca.to_path_buf()));
         let spec = ClientTlsSpec { certificate, ca, verify: true, ..ClientTlsSpec::default() };
         Arc::new(ClientTls::load(&spec, 1).unwrap())
     }

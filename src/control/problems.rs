@@ -198,7 +198,7 @@ fn out_of_time(one: &Certificate, at: f64) -> Option<Problem> {
     if one.not_before > at {
         let help = "check the clock, or put the earlier one back and reload";
         return Some(serious(
-            &*one.file,
+            &one.file,
             format!("{what} is valid only in {}: {help}", days(one.not_before - at)),
         ));
     }
@@ -206,13 +206,13 @@ fn out_of_time(one: &Certificate, at: f64) -> Option<Problem> {
     let help =
         if one.newer_on_disk { "its file was changed, reload to use it" } else { "renew it and reload" };
     if left <= 0.0 {
-        return Some(serious(&*one.file, format!("{what} expired {} ago: {help}", days(-left))));
+        return Some(serious(&one.file, format!("{what} expired {} ago: {help}", days(-left))));
     }
     let text = format!("{what} expires in {}: {help}", days(left));
     if left <= EXPIRES_SOON * DAY {
-        Some(serious(&*one.file, text))
+        Some(serious(&one.file, text))
     } else {
-        (left <= EXPIRES * DAY).then(|| warning(&*one.file, text))
+        (left <= EXPIRES * DAY).then(|| warning(&one.file, text))
     }
 }
 

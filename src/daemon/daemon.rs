@@ -122,7 +122,7 @@ impl Tunnel {
             writer: Some(writer),
             _pidfile: None,
         };
-        let bound = bind_all(&config.listeners)?;
+        let bound = bind_all(&config.listeners, &tunnel.ctx.stats)?;
         if let Some(path) = &tunnel.options.pidfile {
             let created = PidFile::create(path);
             tunnel._pidfile = Some(created.map_err(|error| StartError::PidFile(path.clone(), error))?);
@@ -437,6 +437,7 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         log: log.clone(),
         asks: Arc::new(names),
         own: View::new(Arc::clone(&own)),
+        stats: registry.clone(),
     };
     let shared = Shared {
         queue: Arc::clone(&queue),
@@ -449,17 +450,18 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         running: AtomicUsize::new(0),
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
+    let stats = registry.clone();
     let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), bell)?;
-    let ctx = AcceptCtx { now: clock(), queue, limit, log, own };
+    let ctx = AcceptCtx { now: clock(), queue, limit, log, stats, own };
     Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }
 
 /// Binds everything, or tells everything that could not be bound.
-fn bind_all(binds: &[Bind]) -> Result<Vec<Listener>, StartError> {
+fn bind_all(binds: &[Bind], stats: &Registry) -> Result<Vec<Listener>, StartError> {
     let mut failures = Vec::new();
     let mut bound = Vec::new();
     for Bind { address, plan, .. } in binds {
-        match Listener::bind(address.clone(), Arc::clone(plan)) {
+        match Listener::bind(address.clone(), Arc::clone(plan), stats) {
             Ok(listener) => bound.push(listener),
             Err(error) => failures.push((address.to_string(), error)),
         }

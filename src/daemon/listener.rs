@@ -13,6 +13,7 @@ use crate::error::Reason;
 use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::live::Live;
 use crate::log::{Level, Log};
+use crate::stats::{Presence, Registry, Scope};
 use crate::sys::address::Address;
 use crate::sys::process;
 use crate::sys::socket::{self, AcceptError, Listening};
@@ -39,6 +40,7 @@ pub struct AcceptCtx {
     pub queue: Arc<Queue>,
     pub limit: Arc<Limit>,
     pub log: Log,
+    pub stats: Registry,
     /// Where we listen, for workers to know.
     pub own: Arc<Live<OwnAddresses>>,
 }
@@ -61,6 +63,7 @@ pub struct Listener {
     /// The address it was asked for; the one in effect may have another port.
     asked: Address,
     plan: Arc<Plan>,
+    stats: Arc<Scope>,
     pause: Option<Pause>,
     /// A pause was told, and nothing was accepted since.
     told: bool,
@@ -73,9 +76,10 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub fn bind(asked: Address, plan: Arc<Plan>) -> io::Result<Self> {
+    pub fn bind(asked: Address, plan: Arc<Plan>, stats: &Registry) -> io::Result<Self> {
         let listening = Listening::bind(&asked, plan.client_speaks_first())?;
-        Ok(Self { listening, asked, plan, pause: None, told: false, since: time::unix() })
+        let stats = stats.listener(&listening.address.to_string(), &plan.service.name);
+        Ok(Self { listening, asked, plan, stats, pause: None, told: false, since: time::unix() })
     }
 
     /// The address it was asked for.
@@ -102,9 +106,10 @@ impl Listener {
     }
 
     /// New connections follow another plan from now on; live ones keep theirs.
-    pub fn replace_plan(&mut self, plan: Arc<Plan>) {
+    pub fn replace_plan(&mut self, plan: Arc<Plan>, stats: &Registry) {
         // Should the system refuse, clients are handed over a little early or late: nothing depends on it.
         let _economy = socket::defer_accept(&self.listening, plan.client_speaks_first());
+        self.stats = stats.listener(&self.listening.address.to_string(), &plan.service.name);
         self.plan = plan;
     }
 
@@ -135,7 +140,8 @@ impl Listener {
                     accepted += 1;
                     let (plan, at) = (Arc::clone(&self.plan), ctx.now);
                     // Only main pushes, so there is still the room it has just seen.
-                    let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, at });
+                    let stays = Presence::enter(&self.stats, ctx.stats.clock().at(at));
+                    let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, stays, at });
                 }
                 Err(error) => match socket::accept_error(&error) {
                     AcceptError::Empty => break,

@@ -8,6 +8,7 @@
 
 use crate::connection::guard::Guard;
 use crate::connection::plan::Plan;
+use crate::stats::Presence;
 use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
 use crate::sys::socket::Socket;
@@ -27,6 +28,8 @@ pub struct Accepted {
     pub client: Address,
     pub plan: Arc<Plan>,
     pub guard: Guard,
+    /// At its listener, and so in its service.
+    pub stays: Presence,
     pub at: Instant,
 }
 

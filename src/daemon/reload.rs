@@ -43,6 +43,8 @@ impl Answers {
 
 /// Loads, and answers even if the loader panics.
 fn load(options: &Options, context: &LoadContext) -> Answer {
+    // Here, where a table of a hundred thousand routes delays nobody.
+    context.registry.forget_unused();
     panic::catch_unwind(AssertUnwindSafe(|| config::load(&options.config, context))).ok()
 }
 
@@ -150,7 +152,7 @@ impl Tunnel {
             if self.listeners.handlers().any(|listener| listener.asked() == address) {
                 continue;
             }
-            match Listener::bind(address.clone(), Arc::clone(plan)) {
+            match Listener::bind(address.clone(), Arc::clone(plan), &self.ctx.stats) {
                 Ok(listener) => bound.push(listener),
                 Err(error) => errors.push(format!("cannot listen on {address}: {error}")),
             }
@@ -164,7 +166,7 @@ impl Tunnel {
         for key in self.listeners.keys() {
             let Some(listener) = self.listeners.get_mut(key) else { continue };
             let bind = binds.iter().find(|bind| bind.address == *listener.asked());
-            match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan))) {
+            match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan), &self.ctx.stats)) {
                 Some(()) => kept += 1,
                 None => {
                     listener.accept_rest(&self.ctx);

@@ -73,11 +73,15 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
             let told = sender.send(made.as_ref().map(drop).map_err(|error| io::Error::from(error.kind())));
             drop((told, sender));
             // A worker that panics outside of any connection is replaced by a new one.
+            let board = shared.common.stats.board(number);
+            board.inspect(|board| board.begin());
             while made.as_mut().is_ok_and(|worker| !worker.serve()) {
+                board.inspect(|board| board.panicked());
                 made = Worker::new(number, &shared);
             }
             drop(made);
             shared.end_walks(number);
+            board.inspect(|board| board.end());
             shared.running.fetch_sub(1, Ordering::SeqCst);
             shared.limit.room().signal();
         }
@@ -162,12 +166,16 @@ impl Worker {
         if sleeps && !self.shared.queue.doze(self.ctx.worker, self.connections.len()) || self.is_over() {
             patience = Some(Duration::ZERO);
         }
+        self.note_sleep();
         let waited = self.connections.wait(patience);
         if sleeps {
             self.shared.queue.awake(self.ctx.worker);
         }
         waited?;
         self.ctx.now = clock();
+        if let Some(board) = self.ctx.stats.board(self.ctx.worker) {
+            board.wake(self.ctx.clock, self.ctx.now);
+        }
         let woken = self.connections.run(self.ctx.now, &mut self.ctx);
         if woken.by(BELL) {
             self.shared.queue.bell(self.ctx.worker).drain();
@@ -186,6 +194,13 @@ impl Worker {
             self.stop();
         }
         Ok(())
+    }
+
+    /// Tells that the turn is over. The one reading of the clock beside that of the turn's beginning.
+    fn note_sleep(&self) {
+        if let Some(board) = self.ctx.stats.board(self.ctx.worker) {
+            board.sleep(self.ctx.now, clock(), self.connections.len(), self.walks.bookmarks());
+        }
     }
 
     /// Hands out what tasks have answered. The bell is drained first, so none that comes now is overlooked.
@@ -234,8 +249,9 @@ impl Worker {
     }
 
     fn connection(&self, accepted: Accepted) -> Box<Connection> {
-        let Accepted { socket, client, plan, guard, at } = accepted;
-        let pair = Pair::new(socket, client, plan.service.buffer, at);
+        let Accepted { socket, client, plan, guard, stays, at } = accepted;
+        let mut pair = Pair::new(socket, client, plan.service.buffer, at);
+        pair.stays.listener = Some(stays);
         Box::new(Connection::new(pair, plan, guard, &self.ctx))
     }
 
@@ -262,7 +278,7 @@ impl Worker {
     }
 }
 
-/// The worker's one look at the clock per turn.
+/// The worker's look at the clock: at a turn's beginning, for all that happens in it, and at its end, for the statistics.
 fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()

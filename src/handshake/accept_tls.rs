@@ -4,8 +4,9 @@
 use super::{For, Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
-use crate::error::{Break, Reason, Side};
+use crate::error::{Break, Flaw, Reason, Side};
 use crate::policy::service::{Service, Truncation};
+use crate::stats::tls::Agreed;
 use crate::stream::tls::{Handshake, TlsStream};
 use crate::wire::client_hello;
 
@@ -17,7 +18,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
     if pair.client.stream.as_tls().is_none() {
         let session = policy
             .session(pair.facts.server_name.as_deref(), &route.name, ctx.worker)
-            .map_err(|error| Reason::Handshake(Side::Client, error.to_string().into()))?;
+            .map_err(|error| Reason::Handshake(Side::Client, Flaw::Other, error.to_string().into()))?;
         pair.client.stream.start_tls(session).map_err(failed)?;
     }
     let Some(tls) = pair.client.stream.as_tls() else { return Ok(Progress::Done) };
@@ -34,6 +35,16 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 tls.forgive_truncation();
             }
             pair.facts.shaken = Some(ctx.now);
+            let agreed = Agreed {
+                version: tls.version(),
+                cipher: tls.cipher().unwrap_or_default(),
+                group: tls.group(),
+                resumed: tls.resumed(),
+            };
+            if let Some(stats) = pair.stays.service() {
+                let time = ctx.now.saturating_duration_since(pair.facts.accepted);
+                stats.shaken(ctx.worker, time, &agreed);
+            }
             Ok(Progress::Done)
         }
     }
@@ -41,9 +52,10 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 
 fn failed(how: Break) -> Reason {
     match how {
-        Break::Tls(text) => Reason::Handshake(Side::Client, text),
+        Break::Tls(flaw, text) => Reason::Handshake(Side::Client, flaw, text),
         Break::Truncated => {
-            Reason::Handshake(Side::Client, "the client closed in the middle of the handshake".into())
+            let text = "the client closed in the middle of the handshake";
+            Reason::Handshake(Side::Client, Flaw::Closed, text.into())
         }
         other => Reason::broken(Side::Client, other),
     }

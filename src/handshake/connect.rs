@@ -7,10 +7,12 @@ use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::service::Service;
 use crate::policy::upstream::Server;
+use crate::stats::{Counter, Presence};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::socket::{Connecting, Socket};
 use std::io;
+use std::time::Duration;
 
 pub const STEP: Step = Step { name: "connecting to the server", run, expired };
 
@@ -21,7 +23,9 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         let begins = tried.since.is_none();
         match attempt(pair, &mut tried, server, ctx) {
             Ok(Connecting::Connected) => {
-                pair.facts.connect_time = tried.since.map(|since| ctx.now - since);
+                let time = tried.since.map_or(Duration::ZERO, |since| ctx.now - since);
+                pair.facts.connect_time = Some(time);
+                count(pair, server, time, ctx);
                 return Ok(Progress::Done);
             }
             Ok(Connecting::InProgress) => {
@@ -29,7 +33,10 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 let patience = begins.then_some(service.timeouts.connect);
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
-            Err(error) => next(pair, &mut tried, format!("{}: {error}", server.name)),
+            Err(error) => {
+                count_failure(pair, server, ctx);
+                next(pair, &mut tried, format!("{}: {error}", server.name));
+            }
         }
     }
     Err(Reason::Connect(tried.failure.unwrap_or_else(|| "no server is configured".into())))
@@ -53,6 +60,22 @@ fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> 
     Ok(state)
 }
 
+/// Counts that `server` was reached.
+fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
+    server.stats.add(ctx.worker, Counter::Accepted, 1);
+    pair.stays.server = Some(Presence::enter(&server.stats, ctx.at()));
+    for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
+        stats.connected(ctx.worker, time);
+    }
+}
+
+/// Counts that it was not.
+fn count_failure(pair: &Pair, server: &Server, ctx: &Ctx) {
+    for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
+        stats.add(ctx.worker, Counter::ConnectErrors, 1);
+    }
+}
+
 /// Gives this server up.
 fn next(pair: &mut Pair, tried: &mut Attempt, failure: String) {
     pair.server = None;
@@ -62,9 +85,13 @@ fn next(pair: &mut Pair, tried: &mut Attempt, failure: String) {
 }
 
 /// The attempt took too long: the next server, if there is one.
-fn expired(pair: &mut Pair, service: &Service) -> Option<Reason> {
+fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
-    let name = pair.chosen(service).map_or("", |server| &server.name);
+    let server = pair.chosen(service);
+    if let Some(server) = server {
+        count_failure(pair, server, ctx);
+    }
+    let name = server.map_or("", |server| &server.name);
     let failure = format!("{name}: no answer in time");
     next(pair, &mut tried, failure);
     pair.attempt = Some(tried);

@@ -4,7 +4,7 @@
 use super::{For, Progress, Step};
 use crate::connection::context::{Ctx, TicketKey};
 use crate::connection::pair::Pair;
-use crate::error::{Break, Reason, Side};
+use crate::error::{Break, Flaw, Reason, Side};
 use crate::policy::service::Service;
 use crate::stream::tls::{Handshake, Session};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 
 /// A session for this server, resuming the newest one there is.
 fn session(pair: &Pair, service: &Service, ctx: &Ctx) -> Result<Session, Reason> {
-    let failed = |text: String| Reason::Handshake(Side::Server, text.into());
+    let failed = |text: String| Reason::Handshake(Side::Server, Flaw::Other, text.into());
     let route = &service.routes[pair.facts.route];
     let Some(policy) = &route.connect_tls else { return Err(failed("no TLS is configured".to_owned())) };
     let name = pair.chosen(service).and_then(|server| server.tls_name.as_deref());
@@ -53,14 +53,15 @@ pub fn ticket_key(pair: &Pair, service: &Service) -> Option<TicketKey> {
 
 fn failed(how: Break) -> Reason {
     match how {
-        Break::Tls(text) => Reason::Handshake(Side::Server, text),
+        Break::Tls(flaw, text) => Reason::Handshake(Side::Server, flaw, text),
         Break::Truncated => {
-            Reason::Handshake(Side::Server, "the server closed in the middle of the handshake".into())
+            let text = "the server closed in the middle of the handshake";
+            Reason::Handshake(Side::Server, Flaw::Closed, text.into())
         }
         other => Reason::broken(Side::Server, other),
     }
 }
 
-fn expired(_: &mut Pair, _: &Service) -> Option<Reason> {
+fn expired(_: &mut Pair, _: &Service, _: &mut Ctx) -> Option<Reason> {
     Some(Reason::HandshakeTimeout(Side::Server))
 }

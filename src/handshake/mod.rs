@@ -35,7 +35,7 @@ pub struct Step {
     pub name: &'static str,
     pub run: fn(&mut Pair, &Service, &mut Ctx) -> Result<Progress, Reason>,
     /// Its time is over: the reason to close, or nothing if the step has another way to go and shall run again.
-    pub expired: fn(&mut Pair, &Service) -> Option<Reason>,
+    pub expired: fn(&mut Pair, &Service, &mut Ctx) -> Option<Reason>,
 }
 
 /// How a step stands.
@@ -107,6 +107,6 @@ impl Cursor {
 }
 
 /// The time that a step of the client's handshake has is over.
-fn client_too_slow(_: &mut Pair, _: &Service) -> Option<Reason> {
+fn client_too_slow(_: &mut Pair, _: &Service, _: &mut Ctx) -> Option<Reason> {
     Some(Reason::HandshakeTimeout(Side::Client))
 }

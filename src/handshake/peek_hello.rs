@@ -10,7 +10,7 @@ use super::early::{self, MORE, Stop};
 use super::{Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
-use crate::error::{Reason, Side};
+use crate::error::{Flaw, Reason, Side};
 use crate::policy::service::{Peek, Service};
 use crate::wire::client_hello;
 
@@ -30,11 +30,13 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         Err(Stop::Bad(why)) if Alert::DecodeError.tell(pair, ctx) => Err(Reason::BadHello(why)),
         // Anybody who does not speak TLS is told nothing.
         Err(Stop::Bad(why)) => Err(Reason::NotTls(why)),
-        Err(Stop::Ended { begun: true }) => {
-            Err(Reason::Handshake(Side::Client, "the client closed in the middle of its ClientHello".into()))
-        }
+        Err(Stop::Ended { begun: true }) => Err(Reason::Handshake(
+            Side::Client,
+            Flaw::Closed,
+            "the client closed in the middle of its ClientHello".into(),
+        )),
         Err(Stop::Ended { begun: false }) => {
-            Err(Reason::Handshake(Side::Client, "the client closed without a word".into()))
+            Err(Reason::Handshake(Side::Client, Flaw::Closed, "the client closed without a word".into()))
         }
         Err(Stop::Broken(reason)) => Err(reason),
     }

@@ -6,7 +6,7 @@ use super::early::{self, MORE, Stop};
 use super::{Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
-use crate::error::{Reason, Side};
+use crate::error::{Flaw, Reason, Side};
 use crate::policy::service::{Peek, Service};
 use crate::wire::http_host;
 
@@ -28,7 +28,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             Err(Reason::BadRequest("the client closed in the middle of its request"))
         }
         Err(Stop::Ended { begun: false }) => {
-            Err(Reason::Handshake(Side::Client, "the client closed without a word".into()))
+            Err(Reason::Handshake(Side::Client, Flaw::Closed, "the client closed without a word".into()))
         }
         Err(Stop::Broken(reason)) => Err(reason),
     }

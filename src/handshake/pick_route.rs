@@ -10,6 +10,7 @@ use crate::connection::pair::Pair;
 use crate::error::Reason;
 use crate::policy::route_table::{Miss, Query};
 use crate::policy::service::{Peek, RouteAction, Service};
+use crate::stats::{Counter, Presence};
 
 pub const STEP: Step = Step { name: "picking a route", run, expired: client_too_slow };
 
@@ -27,6 +28,8 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
     pair.facts.route = route;
     pair.facts.picked = true;
     let route = &service.routes[route];
+    route.stats.add(ctx.worker, Counter::Accepted, 1);
+    pair.stays.route = Some(Presence::enter(&route.stats, ctx.at()));
     if let RouteAction::Reject(reply) = &route.action {
         refuse(pair, service, reply.as_ref().map_or(b"", |reply| &reply.bytes), ctx);
         return Err(Reason::RouteRejects(route.name.clone()));

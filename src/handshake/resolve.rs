@@ -4,7 +4,7 @@
 
 use super::{Progress, Step};
 use crate::connection::context::{Ctx, OwnAddresses, Question};
-use crate::connection::pair::Pair;
+use crate::connection::pair::{Pair, Resolve};
 use crate::error::Reason;
 use crate::policy::service::Service;
 use crate::policy::target::{Requested, leads_to};
@@ -29,7 +29,12 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         ));
     };
     let found = match (pair.answer.take(), name.parse::<IpAddr>()) {
-        (Some(answer), _) => answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?,
+        (Some(answer), _) => {
+            if let Some(Resolve::Asked(at)) = pair.facts.resolve {
+                pair.facts.resolve = Some(Resolve::Took(ctx.stamp().wrapping_sub(at)));
+            }
+            answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?
+        }
         (None, Ok(address)) => Box::new([SocketAddr::new(address, requested.port)]),
         (None, Err(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
@@ -46,6 +51,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             if !ctx.asks.ask(question) {
                 return Err(Reason::Resolve("too many names wait to be resolved".into()));
             }
+            pair.facts.resolve = Some(Resolve::Asked(ctx.stamp()));
             return Ok(Progress::Ask(patience));
         }
     };
@@ -57,6 +63,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         name: format!("{name}:{}", address.port()).into(),
         address: Address::Inet(address),
         tls_name: Some(name.clone()),
+        stats: Arc::clone(&route.upstream.named),
     };
     let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
     if servers.is_empty() {
@@ -81,7 +88,7 @@ fn is_ours(target: SocketAddr, requested: &Requested, service: &str, own: &OwnAd
     })
 }
 
-fn expired(pair: &mut Pair, _: &Service) -> Option<Reason> {
+fn expired(pair: &mut Pair, _: &Service, _: &mut Ctx) -> Option<Reason> {
     let name = pair.facts.server_name.as_deref().unwrap_or_default();
     Some(Reason::Resolve(format!("{name}: no answer in time").into()))
 }

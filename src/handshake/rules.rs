@@ -9,6 +9,7 @@ use crate::connection::pair::{Facts, Pair};
 use crate::error::{Reason, Refusal};
 use crate::policy::rules::{Judgement, Known, Stage};
 use crate::policy::service::Service;
+use crate::stats::Counter;
 
 /// Of the peer's own address, in front of its PROXY header.
 pub const PEER: Step = step(|pair, service, ctx| run(Stage::Peer, pair, service, ctx));
@@ -39,7 +40,7 @@ fn run(stage: Stage, pair: &mut Pair, service: &Service, ctx: &Ctx) -> Result<Pr
         // One that was not verified says nothing; only a tunnel before us lets such clients through.
         certificate: tls.as_deref().filter(|tls| tls.verify == 0).and_then(|tls| tls.certificate.as_ref()),
     };
-    obey(service, service.rules.judge(judged, stage, &known, ctx.now))?;
+    obey(service, service.rules.judge(judged, stage, &known, ctx.now), ctx)?;
     Ok(Progress::Done)
 }
 
@@ -48,11 +49,14 @@ fn run(stage: Stage, pair: &mut Pair, service: &Service, ctx: &Ctx) -> Result<Pr
 /// # Errors
 /// A rule ends the connection.
 pub fn charge(pair: &mut Pair, service: &Service, bytes: u64, ctx: &Ctx) -> Result<(), Reason> {
-    obey(service, service.rules.charge(&mut pair.facts.judged, bytes, ctx.now))
+    obey(service, service.rules.charge(&mut pair.facts.judged, bytes, ctx.now), ctx)
 }
 
-fn obey(service: &Service, judgement: Judgement) -> Result<(), Reason> {
+fn obey(service: &Service, judgement: Judgement, ctx: &Ctx) -> Result<(), Reason> {
     let Judgement::Refused(at) = judgement else { return Ok(()) };
     let rule = &service.rules.specs()[at];
+    if let Some(stats) = service.rule_stats.get(at) {
+        stats.add(ctx.worker, Counter::Matched, 1);
+    }
     Err(Reason::Rule(rule.name.clone(), rule.action.refusal().unwrap_or(Refusal::Reject)))
 }

@@ -8,7 +8,7 @@ use super::rules::Rules;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
-use crate::stats::ServiceStats;
+use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Service {
     pub name: Box<str>,
+    /// The word after `mode =`.
+    pub mode: &'static str,
     pub timeouts: Timeouts,
     /// The most bytes one direction of a connection may hold in user space.
     pub buffer: usize,
@@ -36,6 +38,8 @@ pub struct Service {
     pub client_tls_since: u64,
     pub table: RouteTable,
     pub stats: Arc<ServiceStats>,
+    /// By rule.
+    pub rule_stats: Box<[Arc<Scope>]>,
 }
 
 /// Where a connection goes and what is spoken on either side.
@@ -50,6 +54,7 @@ pub struct Route {
     pub connect_tls: Option<Arc<ClientTls>>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
+    pub stats: Arc<Scope>,
 }
 
 /// What a route does with its clients.
@@ -171,6 +176,7 @@ impl Service {
     pub(crate) fn plain() -> Self {
         Self {
             name: "test".into(),
+            mode: "relay",
             timeouts: Timeouts::default(),
             buffer: 64 << 10,
             truncation: Truncation::Reset,
@@ -183,6 +189,7 @@ impl Service {
             client_tls_since: 0,
             table: RouteTable::default(),
             stats: Arc::default(),
+            rule_stats: Box::default(),
         }
     }
 }
@@ -198,6 +205,7 @@ impl Route {
             upstream: Upstream::default(),
             connect_tls: None,
             send_proxy: None,
+            stats: Arc::default(),
         }
     }
 }

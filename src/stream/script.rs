@@ -66,7 +66,7 @@ impl Script {
         if self.tls {
             got.then = match got.then {
                 // A close_notify is some bytes more.
-                Source::Shut | Source::Broken(Break::Tls(_)) => Source::Empty,
+                Source::Shut | Source::Broken(Break::Tls(..)) => Source::Empty,
                 Source::Broken(Break::Truncated) => Source::Shut,
                 then => then,
             };

@@ -8,11 +8,12 @@
 //! a turn is kept with the connection, as is what the kernel did not take; both are
 //! given back when they are empty.
 
+mod flaw;
 mod wire;
 
 use super::{Got, Put, Sink, Source};
-use crate::error::Break;
-use crate::sys::openssl::KeptSession;
+use crate::error::{Break, Flaw};
+use crate::sys::openssl::{KeptSession, group};
 use crate::sys::socket::Socket;
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, NameType, ShutdownState, Ssl, SslStream};
@@ -67,7 +68,7 @@ impl TlsStream {
     /// The library's, when it is out of memory.
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
         let inner = SslStream::new(session, Wire::new(socket, early))
-            .map_err(|error| Break::Tls(plain_words(&error).into()))?;
+            .map_err(|error| Break::Tls(Flaw::Other, plain_words(&error).into()))?;
         Ok(Self { inner, shut: false, dead: None, barren: 0 })
     }
 
@@ -147,7 +148,7 @@ impl TlsStream {
         if self.barren <= MOST_BARREN {
             return Source::Empty;
         }
-        let how = Break::Tls("too many records without payload".into());
+        let how = Break::Tls(Flaw::Other, "too many records without payload".into());
         self.dead = Some(how.again());
         Source::Broken(how)
     }
@@ -227,6 +228,11 @@ impl TlsStream {
         self.inner.ssl().session_reused()
     }
 
+    /// The group of the key exchange ("X25519"); empty where there was none.
+    pub fn group(&self) -> &'static str {
+        group(self.inner.ssl())
+    }
+
     /// The ALPN protocol agreed on (RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.inner.ssl().selected_alpn_protocol()
@@ -302,8 +308,11 @@ impl TlsStream {
         match error.ssl_error() {
             None if self.inner.get_ref().ended => Break::Truncated,
             Some(stack) if unexpected_end(stack) => Break::Truncated,
-            Some(stack) => Break::Tls(self.with_verify_result(stack).into()),
-            None => Break::Tls(error.to_string().into()),
+            Some(stack) => {
+                let flaw = flaw::of(stack, self.verify_result());
+                Break::Tls(flaw, self.with_verify_result(stack).into())
+            }
+            None => Break::Tls(Flaw::Other, error.to_string().into()),
         }
     }
 

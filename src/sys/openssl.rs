@@ -25,6 +25,35 @@ pub fn library_version() -> &'static str {
     openssl::version::version()
 }
 
+/// The group of the last key exchange of `ssl`, by its usual name ("X25519", "P-256"); empty where there was none, or one
+/// without a name here (SSL_get_negotiated_group(3); RFC 8446 section 4.2.7 and the registry of IANA).
+pub fn group(ssl: &SslRef) -> &'static str {
+    #[cfg(feature = "aws-lc")]
+    // SAFETY: `ssl` is live, and the call only reads it.
+    let id = i64::from(unsafe { SSL_get_group_id(ssl.as_ptr()) });
+    #[cfg(not(feature = "aws-lc"))]
+    // SAFETY: `ssl` is live; the control only reads it and takes no pointer (`SSL_CTRL_GET_NEGOTIATED_GROUP`).
+    let id = unsafe { ffi::SSL_ctrl(ssl.as_ptr(), GET_NEGOTIATED_GROUP, 0, ptr::null_mut::<c_void>()) };
+    // Where the library has a number of its own, it answers that, else IANA's with a mark above it.
+    match id & 0xff_ffff {
+        0x1d | 1034 => "X25519",
+        0x1e | 1035 => "X448",
+        0x17 | 415 => "P-256",
+        0x18 | 715 => "P-384",
+        0x19 | 716 => "P-521",
+        0x11eb => "SecP256r1MLKEM768",
+        0x11ec => "X25519MLKEM768",
+        0x11ed => "SecP384r1MLKEM1024",
+        0x100 | 1126 => "ffdhe2048",
+        0x101 | 1127 => "ffdhe3072",
+        0x102 | 1128 => "ffdhe4096",
+        0x1a | 927 => "brainpoolP256r1",
+        0x1b | 931 => "brainpoolP384r1",
+        0x1c | 933 => "brainpoolP512r1",
+        _ => "",
+    }
+}
+
 /// How old a session may become, counted from its first full handshake however often its ticket is renewed.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketAge {
@@ -218,7 +247,7 @@ fn ticket_slot() -> Result<openssl::ex_data::Index<openssl::ssl::Ssl, SslSession
 }
 
 #[cfg(feature = "aws-lc")]
-use ffi::{SSL_SESSION_is_resumable, SSL_set_session_id_context};
+use ffi::{SSL_SESSION_is_resumable, SSL_get_group_id, SSL_set_session_id_context};
 #[cfg(not(feature = "aws-lc"))]
 // Signatures as in openssl/ssl.h of 1.1.1 and later; see SSL_set_session_id_context(3), SSL_SESSION_is_resumable(3).
 unsafe extern "C" {
@@ -372,6 +401,10 @@ mod age {
         ) -> c_int;
     }
 }
+
+/// `SSL_CTRL_GET_NEGOTIATED_GROUP` of openssl/ssl.h, part of its ABI.
+#[cfg(not(feature = "aws-lc"))]
+const GET_NEGOTIATED_GROUP: std::ffi::c_int = 134;
 
 /// `SSL_CTRL_SET_TLSEXT_TICKET_KEYS` of openssl/ssl.h, part of its ABI.
 #[cfg(not(feature = "aws-lc"))]

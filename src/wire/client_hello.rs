@@ -277,7 +277,7 @@ fn offers_tls13(data: &[u8]) -> Option<bool> {
 fn what_else(bytes: &[u8]) -> &'static str {
     let begins = |word: &[u8]| !bytes.is_empty() && bytes.iter().zip(word).all(|(a, b)| a == b);
     if HTTP_METHODS.iter().any(|method| begins(method)) {
-        return "not TLS but an HTTP request on a TLS port";
+        return HTTP;
     }
     if begins(b"PROXY ") || begins(b"\r\n\r\n\0\r\nQUIT\n") {
         return "not TLS but a PROXY header where none is expected";
@@ -297,6 +297,9 @@ const MAX_RECORD: usize = 1 << 14;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 const SUPPORTED_VERSIONS: u16 = 43;
+/// What is wrong with first bytes that are an HTTP request.
+pub const HTTP: &str = "not TLS but an HTTP request on a TLS port";
+
 const TOO_LARGE: &str = "a ClientHello larger than 65536 bytes";
 const HTTP_METHODS: [&[u8]; 9] = [
     b"GET ",

@@ -4,7 +4,7 @@
 use super::super::closing_stage::{LAYERS, SECOND, Stage, TIMEOUTS, reset};
 use super::super::{context::Ctx, pair::Pair};
 use super::{CLIENT, READ_CLIENT, SERVER, breaks, bytes, bytes_and_end, end, word};
-use crate::error::{Break, Reason};
+use crate::error::{Break, Flaw, Reason};
 use crate::handshake::{For, Progress, Step};
 use crate::stream::script::Told;
 use crate::stream::{Sink, Source};
@@ -17,7 +17,7 @@ fn server_step(read: bool) -> Step {
             let got = server.read(&mut [0; 100], &mut ctx.buffers.scratch);
             match got.then {
                 _ if got.bytes > 0 => Ok(Progress::Done),
-                Source::Shut => Err(Reason::Handshake(SERVER, "it closed".into())),
+                Source::Shut => Err(Reason::Handshake(SERVER, Flaw::Closed, "it closed".into())),
                 Source::Broken(how) => Err(Reason::broken(SERVER, how)),
                 _ => Ok(Progress::Wait(For { side: SERVER, read: true, patience: Some(TIMEOUTS.connect) })),
             }
@@ -33,7 +33,7 @@ fn server_step(read: bool) -> Step {
             }
         }
     };
-    Step { name: "speaking to the server", run, expired: |_, _| Some(Reason::ConnectTimeout) }
+    Step { name: "speaking to the server", run, expired: |_, _, _| Some(Reason::ConnectTimeout) }
 }
 
 // The handshake with the client.

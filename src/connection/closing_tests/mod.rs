@@ -8,7 +8,7 @@ mod operations;
 mod relay;
 
 use super::closing_stage::reset;
-use crate::error::{Break, Reason, Refusal, Side};
+use crate::error::{Break, Flaw, Reason, Refusal, Side};
 use crate::handshake::{For, Progress, Step};
 use crate::stream::Source;
 use crate::stream::script::Told;
@@ -40,7 +40,7 @@ fn breaks(tls: bool) -> Vec<(Break, &'static str)> {
     let mut all = vec![(reset(), "reset")];
     if tls {
         all.push((Break::Truncated, "truncated"));
-        all.push((Break::Tls("bad record mac".into()), "tls-error"));
+        all.push((Break::Tls(Flaw::Other, "bad record mac".into()), "tls-error"));
     }
     all
 }
@@ -56,7 +56,7 @@ const READ_CLIENT: Step = Step {
     run: |pair, _, ctx| {
         let mut said = [0; 100];
         let got = pair.client.read(&mut said, &mut ctx.buffers.scratch);
-        let refused = Reason::Handshake(CLIENT, "it closed".into());
+        let refused = Reason::Handshake(CLIENT, Flaw::Closed, "it closed".into());
         match (&said[..got.bytes], got.then) {
             (b"bad", _) => {
                 pair.client.write(b"alert", &mut ctx.buffers.scratch);
@@ -74,7 +74,7 @@ const READ_CLIENT: Step = Step {
             _ => Ok(Progress::Done),
         }
     },
-    expired: |_, _| Some(Reason::HandshakeTimeout(CLIENT)),
+    expired: |_, _, _| Some(Reason::HandshakeTimeout(CLIENT)),
 };
 
 /// A row's name at the beginning of a line of the table: "| r5 |".

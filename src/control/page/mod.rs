@@ -1,12 +1,41 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The page: HTML made here, one stylesheet, one script, all in the binary.
 //!
+//! Every view is a pure function from a [`Sight`] to markup and works without the script, which only repeats the request
+//! and puts in place what changed. `maud` escapes every text and attribute; what is not escaped would have to say
+//! `PreEscaped`, and nothing here does but the doctype. Nothing is drawn by inline styles or scripts, and nothing is asked
+//! of anybody else: the policy that HTTP sends along forbids both.
+//!
 //! Not here: HTTP itself, who may see what (`http/`).
+
+mod assets;
+mod certificates;
+mod config;
+mod connection;
+mod connections;
+mod draw;
+mod failures;
+mod frame;
+mod latency;
+mod overview;
+mod parts;
+#[cfg(test)]
+mod sample;
+mod servers;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wiring;
+mod words;
+mod workers;
 
 use super::answer::{Format, Visitor};
 use super::listing::Cursor;
+use super::model::{Failure, Snapshot};
 use super::state::State;
 use crate::connection::view::Wanted;
+use crate::policy::access::Level;
+use maud::Markup;
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -17,12 +46,64 @@ pub enum Page {
     Connections { wanted: Wanted, from: Option<Cursor>, most: usize, format: Box<dyn Format> },
 }
 
+/// What a page is drawn from.
+#[derive(Debug)]
+struct Sight {
+    snapshot: Snapshot,
+    /// The last ones, the newest first.
+    failures: Vec<Failure>,
+    /// The configuration as `tunnel -T` shows it.
+    effective: String,
+    /// What the visitor may do.
+    level: Level,
+}
+
+/// A view without connections.
+struct View {
+    path: &'static str,
+    title: &'static str,
+    draw: fn(&Sight) -> Markup,
+}
+
+/// In the order of the navigation; the connections have their place after the first.
+const VIEWS: &[View] = &[
+    View { path: "/", title: "Overview", draw: overview::draw },
+    View { path: "/failures", title: "Failures", draw: failures::draw },
+    View { path: "/certificates", title: "Certificates", draw: certificates::draw },
+    View { path: "/servers", title: "Servers", draw: servers::draw },
+    View { path: "/latency", title: "Latency", draw: latency::draw },
+    View { path: "/tls", title: "TLS", draw: tls::draw },
+    View { path: "/workers", title: "Workers", draw: workers::draw },
+    View { path: "/config", title: "Configuration", draw: config::draw },
+];
+
 /// The page at `path` ("/", "/connections", "/assets/…") with these fields of the query, decoded; nothing, if there is none.
-pub fn page(
-    _path: &str,
-    _query: &[(String, String)],
-    _visitor: &Visitor,
-    _state: &mut State,
-) -> Option<Page> {
-    None
+pub fn page(path: &str, query: &[(String, String)], visitor: &Visitor, state: &mut State) -> Option<Page> {
+    if let Some(asset) = assets::find(path) {
+        return Some(asset);
+    }
+    let known = VIEWS.iter().any(|view| view.path == path);
+    if !known && path != connections::PATH && connection::at(path).is_none() {
+        return None;
+    }
+    let sight = Sight {
+        snapshot: state.snapshot(),
+        failures: state.failures(),
+        effective: state.effective(),
+        level: visitor.level,
+    };
+    render(path, query, sight)
+}
+
+/// The page at `path`, drawn from `sight`.
+fn render(path: &str, query: &[(String, String)], sight: Sight) -> Option<Page> {
+    if let Some(id) = connection::at(path) {
+        return Some(connection::page(id, sight));
+    }
+    if path == connections::PATH {
+        return Some(connections::page(query, sight));
+    }
+    let view = VIEWS.iter().find(|view| view.path == path)?;
+    let body = frame::document(&sight, view.path, view.title, &(view.draw)(&sight));
+    Some(Page::Whole { media: frame::MEDIA, immutable: false, body })
 }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Pieces of several views: tables, tiles, sections, moments.
+
+use super::draw::{Mood, state};
+use super::words::{ago, clock, date, stamp};
+use crate::control::model::{Failures, Server};
+use maud::{Markup, html};
+
+/// A table that scrolls by itself where it is too wide. `key` names it within its page and keeps its sorting.
+pub(super) fn table(key: &str, caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    html! {
+        div.scroll role="region" aria-label=(caption) tabindex="0" {
+            table id=(key) data-sort="" {
+                caption { (caption) }
+                thead { tr {
+                    @for column in columns {
+                        th scope="col" class=[column.number.then_some("number")]
+                            data-still=[(!column.sorts).then_some("")] { (column.title) }
+                    }
+                } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// A column of a [`table`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    title: &'static str,
+    number: bool,
+    sorts: bool,
+}
+
+pub(super) const fn text(title: &'static str) -> Column {
+    Column { title, number: false, sorts: true }
+}
+
+/// Cells of it have `data-value` with the bare number, for sorting.
+pub(super) const fn number(title: &'static str) -> Column {
+    Column { title, number: true, sorts: true }
+}
+
+/// A column of pictures or buttons.
+pub(super) const fn picture(title: &'static str) -> Column {
+    Column { title, number: false, sorts: false }
+}
+
+/// A cell with a number: as people read it, and bare.
+pub(super) fn cell(value: impl Into<Bare>, shown: &str) -> Markup {
+    let Bare(value) = value.into();
+    html! { td.number data-value=(value) { (shown) } }
+}
+
+/// A number written for machines.
+pub(super) struct Bare(String);
+
+impl From<u64> for Bare {
+    fn from(value: u64) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl From<f64> for Bare {
+    fn from(value: f64) -> Self {
+        Self(if value.is_finite() { value.to_string() } else { String::new() })
+    }
+}
+
+/// A part of a view under a heading.
+pub(super) fn section(key: &str, title: &str, body: &Markup) -> Markup {
+    html! {
+        section id=(key) aria-labelledby={ (key) "-title" } {
+            h2 id={ (key) "-title" } { (title) }
+            (body)
+        }
+    }
+}
+
+/// One figure with its name, and a remark below.
+pub(super) fn tile(name: &str, figure: &str, remark: &Markup) -> Markup {
+    html! {
+        div.tile {
+            dt { (name) }
+            dd.figure { (figure) }
+            dd.remark { (remark) }
+        }
+    }
+}
+
+/// What is said where there is nothing to show.
+pub(super) fn nothing(sentence: &str) -> Markup {
+    html! { p.nothing { (sentence) } }
+}
+
+/// How long ago, with the moment itself for whoever looks closer.
+pub(super) fn moment(at: f64, now: f64) -> Markup {
+    if at <= 0.0 {
+        return html! { "never" };
+    }
+    let exact = format!("{} {}", date(at), clock(at));
+    html! { time datetime=(stamp(at)) title=(exact) { (ago(at, now)) } }
+}
+
+/// How a server stands: what the operator says goes before what was seen.
+pub(super) fn standing(server: &Server) -> (Mood, &str) {
+    match (server.admin.as_str(), server.state.as_str()) {
+        ("maint", _) => (Mood::Idle, "maintenance"),
+        ("drain", _) => (Mood::Idle, "draining"),
+        (_, "down") => (Mood::Bad, "down"),
+        (_, "up") => (Mood::Good, "up"),
+        (_, "") => (Mood::Idle, "unchecked"),
+        (_, other) => (Mood::Idle, other),
+    }
+}
+
+/// The state of a service, a listener or a worker.
+pub(super) fn condition(word: &str) -> Markup {
+    let mood = match word {
+        "up" | "accepting" | "busy" | "asleep" => Mood::Good,
+        "draining" | "paused" => Mood::Warn,
+        "gone" | "closed" | "down" => Mood::Bad,
+        _ => Mood::Idle,
+    };
+    state(mood, if word.is_empty() { "unknown" } else { word })
+}
+
+/// Failures of those causes that end a handshake with a client, or come before it. Others are the server's, the
+/// operator's, or come later.
+pub(super) fn handshakes_failed(failures: &[Failures]) -> u64 {
+    const OTHERS: [&str; 24] = [
+        "done",
+        "replied",
+        "client-reset",
+        "server-reset",
+        "client-truncated",
+        "server-truncated",
+        "client-gone",
+        "server-gone",
+        "client-tls-error",
+        "server-tls-error",
+        "idle",
+        "half-close-timeout",
+        "linger-timeout",
+        "server-handshake-timeout",
+        "server-handshake-failed",
+        "connect-timeout",
+        "connect-failed",
+        "resolve-failed",
+        "killed",
+        "stopped",
+        "system",
+        "rejected",
+        "dropped",
+        "tarpitted",
+    ];
+    let in_handshake = failures.iter().filter(|failures| !OTHERS.contains(&failures.cause.as_str()));
+    in_handshake.fold(0, |sum, failures| sum.saturating_add(failures.count))
+}
