@@ -80,8 +80,8 @@ pub fn start(number: usize, shared: Arc<Shared>) -> io::Result<()> {
                 made = Worker::new(number, &shared);
             }
             drop(made);
-            shared.end_walks(number);
             board.inspect(|board| board.end());
+            shared.end_walks(number);
             shared.running.fetch_sub(1, Ordering::SeqCst);
             shared.limit.room().signal();
         }
