@@ -287,12 +287,13 @@ fn who_says_nothing_goes_and_every_answer_gives_it_time() {
 #[test]
 fn a_reader_that_takes_nothing_goes() {
     let mut world = World::new();
-    let (stalled, other) = (world.reader(), world.reader());
+    let stalled = world.reader();
     world.asks(&stalled, "say 4000000\n");
     assert!(world.serving.state.held() >= 3_000_000);
     // What it asks meanwhile is not read, nor does it put anything off.
     stalled.send(b"say 1\n").unwrap();
     world.pass(STALL - SECOND);
+    let other = world.reader();
     world.asks(&other, "say 1\n");
     assert_eq!(world.readers(), 2);
     world.pass(SECOND);
@@ -310,8 +311,9 @@ fn a_reader_that_takes_a_little_now_and_then_stays_while_that_is_enough() {
     while taken < 4_000_000 {
         // As much as the kernel needs to make room again, and no more.
         taken += hears(&reader).len();
+        let waits = world.serving.state.held() > 0;
         world.pass(STALL - SECOND);
-        assert_eq!(world.readers(), 1, "after {taken}");
+        assert!(world.readers() == 1 || !waits, "after {taken}");
     }
     assert_eq!(taken, 4_000_000);
 }
@@ -406,7 +408,7 @@ fn a_worker_that_answers_others_is_not_waited_for_for_ever() {
     let (first, second) = (world.reader(), world.reader());
     world.asks(&first, "list 10\n");
     world.walks(0);
-    for _ in 0..60 {
+    for _ in 0..70 {
         world.asks(&second, "list 1\n");
         world.answer_all();
         world.pass(SECOND + SECOND / 2);
