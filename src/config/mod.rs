@@ -8,6 +8,7 @@
 mod address;
 mod check;
 mod dump;
+mod find;
 mod include;
 mod load;
 mod names;
@@ -29,8 +30,9 @@ mod tls;
 mod tree;
 mod values;
 
+pub use find::control_socket;
 pub use report::Report;
-pub(crate) use report::nearest;
+pub use report::nearest;
 pub use settings::Global;
 pub use tables::{TABLES, Table};
 pub(crate) use values::format_duration;

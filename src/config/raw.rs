@@ -52,6 +52,21 @@ impl Document {
     pub(super) fn peek(&self, key: &'static str) -> Option<Node<'_>> {
         Fields { table: &self.root, file: self.file, place: Place::file(self.file), spec: &TOP }.get(key)
     }
+
+    /// The string under keys within keys, if that is what is there; nothing is reported.
+    pub(super) fn text_of(&self, keys: &[&str]) -> Option<&str> {
+        let (last, tables) = keys.split_last()?;
+        let mut entries = &self.root;
+        let value = |entries: &'_ Entries, name: &str| entries.iter().position(|(key, _)| key.name == name);
+        for name in tables {
+            let Value::Table(table) = &entries[value(entries, name)?].1.value else { return None };
+            entries = table;
+        }
+        match &entries[value(entries, last)?].1.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// A table being read.

@@ -335,7 +335,7 @@ fn printable(c: char) -> char {
 }
 
 /// The word among `known` that `word` is most likely a slip of, if one is near.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let normal: String =
         word.chars().take(LONGEST_WORD + 1).collect::<String>().to_lowercase().replace('-', "_");
     let length = normal.chars().count();

@@ -16,4 +16,5 @@ pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod splice;
+pub mod terminal;
 pub mod time;
