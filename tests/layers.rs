@@ -58,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    ("serde", &["config/", "connection/view.rs", "control/model.rs", "explain.rs"]),
+    ("serde", &["config/", "connection/view.rs", "control/model.rs", "control/command/", "explain.rs"]),
     ("getopts", &["args.rs"]),
     ("syslog", &["log/"]),
     ("foreign_types", &["sys/openssl.rs"]),
@@ -66,7 +66,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/route_table/", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs"]),
-    ("serde_json", &["explain"]),
+    ("serde_json", &["explain", "control/command/"]),
     (
         "crossbeam_queue",
         &[

@@ -98,7 +98,11 @@ mod tests {
             (Yes::Silent, "Require 'service/server'.\n\n", Err((1, "Require 'service/server'."))),
             (Yes::Silent, "Permission denied\n\n", Err((77, "Permission denied"))),
             (Yes::Spoken, "draining\n\n", Ok("draining")),
-            (Yes::Spoken, "error: a.conf:1:1: error: x\nerror:   |\n\n", Err((1, "a.conf:1:1: error: x\n  |"))),
+            (
+                Yes::Spoken,
+                "error: a.conf:1:1: error: x\nerror:   |\n\n",
+                Err((1, "a.conf:1:1: error: x\n  |")),
+            ),
             (Yes::Spoken, "Permission denied\n\n", Err((77, "Permission denied"))),
             (Yes::Spoken, "Unknown command, but\n\n", Err((1, "Unknown command, but"))),
         ] {

@@ -142,8 +142,9 @@ impl Table {
     }
 
     fn widths(&self, limit: Option<usize>) -> Vec<usize> {
-        let widest =
-            |at: usize| self.rows.iter().filter_map(move |row| row.cells.get(at)).map(|cell| cell.piece.width());
+        let widest = |at: usize| {
+            self.rows.iter().filter_map(move |row| row.cells.get(at)).map(|cell| cell.piece.width())
+        };
         let mut widths: Vec<usize> = self
             .columns
             .iter()

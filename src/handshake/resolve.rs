@@ -64,6 +64,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         address: Address::Inet(address),
         tls_name: Some(name.clone()),
         stats: Arc::clone(&route.upstream.named),
+        marks: None,
     };
     let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
     if servers.is_empty() {

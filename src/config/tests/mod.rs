@@ -28,6 +28,7 @@ fn context() -> LoadContext {
     LoadContext {
         workers_available: 2,
         registry: Registry::default(),
+        marks: MarkBook::default(),
         tables: Tables::default(),
         secret: ProcessSecret::of(7),
     }
