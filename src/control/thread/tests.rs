@@ -4,21 +4,16 @@
 
 use super::super::answer::{Answer, End, Format, List, Request};
 use super::super::listing::{Cursor, PAGE};
-use super::super::order::{Order, Orders};
+use super::super::order::Order;
 use super::super::reader::{LOW, STALL};
+use super::super::testing;
 use super::*;
-use crate::connection::guard::Limit;
 use crate::connection::view::{ConnectionView, Wanted};
-use crate::connection::walk::{Act, Page, Pages, Walk};
+use crate::connection::walk::{Act, Page, Walk};
 use crate::control::answer::{Then, Wording};
-use crate::daemon::inbox::Inboxes;
-use crate::daemon::queue::Queue;
-use crate::live::View;
-use crate::log::Log;
-use crate::stats::Registry;
 use crate::stream::testing::{drain, unix_pair};
 use crate::sys::socket::Socket;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 const SECOND: Duration = Duration::from_secs(1);
 const WORKERS: usize = 2;
@@ -99,18 +94,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let bell = Arc::new(EventFd::new().unwrap());
-        let sources = Sources {
-            registry: Registry::default(),
-            limit: Arc::new(Limit::new(EventFd::new().unwrap())),
-            queue: Arc::new(Queue::new(WORKERS).unwrap()),
-            inboxes: Arc::new(Inboxes::new(WORKERS)),
-            pages: Arc::new(Pages::new(Arc::clone(&bell))),
-            orders: Arc::new(Orders::new(Arc::clone(&bell)).unwrap()),
-            ids: Arc::new(AtomicU64::new(1_000_000)),
-            running: View::new(Arc::default()),
-            log: Log::to_memory(log::Level::Error).0,
-            workers: WORKERS,
-        };
+        let sources = testing::sources(WORKERS, Arc::clone(&bell));
+        sources.ids.store(1_000_000, Ordering::Relaxed);
         let control = Arc::new(Control { calls: ArrayQueue::new(CAPACITY), bell });
         let serving = Serving::new(control, sources).unwrap();
         Self { serving, padding: String::new(), connections: Default::default() }
