@@ -6,6 +6,7 @@
 //! listing's number belongs to one reader or one lease, whatever cursors say.
 
 use super::certificates::Certificates;
+use super::collect::Collected;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
@@ -68,6 +69,7 @@ pub struct State {
     held: usize,
     next_number: u64,
     pub(super) certificates: Certificates,
+    pub(super) collected: Collected,
 }
 
 /// A listing that was left off, for whoever goes on with it.
@@ -92,6 +94,7 @@ impl State {
             held: 0,
             next_number: 1,
             certificates: Certificates::default(),
+            collected: Collected::new(now),
         }
     }
 
