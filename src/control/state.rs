@@ -10,6 +10,7 @@ use super::collect::Collected;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
+use super::visits::Visits;
 use crate::connection::guard::Limit;
 use crate::connection::view::Wanted;
 use crate::connection::walk::{Act, Page, Pages, Walk};
@@ -42,6 +43,7 @@ pub struct Sources {
     pub inboxes: Arc<Inboxes>,
     pub pages: Arc<Pages>,
     pub orders: Arc<Orders>,
+    pub visits: Arc<Visits>,
     /// The number of the next connection.
     pub ids: Arc<AtomicU64>,
     pub running: View<Running>,

@@ -10,16 +10,18 @@ use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use super::worker::{self, Shared};
 use crate::config::{Bind, Config, Global, LoadContext};
-use crate::connection::context::Common;
+use crate::connection::context::{Common, Receive};
 use crate::connection::guard::Limit;
 use crate::connection::walk::Pages;
 use crate::control::running;
+use crate::control::visits::Visits;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
 use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
+use crate::policy::upstream::MarkBook;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
@@ -156,6 +158,7 @@ impl Tunnel {
         while !self.is_over() {
             self.turn()?;
         }
+        self.interface.close();
         self.say_stopped();
         if let Some(writer) = self.writer.take() {
             writer.finish();
@@ -413,6 +416,7 @@ fn load_context() -> Result<LoadContext, StartError> {
         workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
         registry: Registry::default(),
         tables: Tables::default(),
+        marks: MarkBook::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }
@@ -430,12 +434,14 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         queue: Arc::clone(&queue),
     };
     let own = Arc::default();
+    let visits = Arc::new(Visits::new(Arc::clone(&bell)));
     let common = Common {
         ids: Arc::new(AtomicU64::new(1)),
         // The standard library's own source of randomness for tables.
         process: RandomState::new().hash_one(std::process::id()),
         log: log.clone(),
         asks: Arc::new(names),
+        receives: Arc::clone(&visits) as Arc<dyn Receive>,
         own: View::new(Arc::clone(&own)),
         stats: registry.clone(),
     };
@@ -451,7 +457,7 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
     let stats = registry.clone();
-    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), bell)?;
+    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), visits, bell)?;
     let ctx = AcceptCtx { now: clock(), queue, limit, log, stats, own };
     Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }

@@ -10,8 +10,10 @@ use crate::control::Control;
 use crate::control::order::{Order, Orders, Outcome};
 use crate::control::running::{Life, Running};
 use crate::control::state::Sources;
+use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
+use crate::policy::access::ControlSettings;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
@@ -42,6 +44,7 @@ impl Interface {
         workers: usize,
         registry: Registry,
         log: Log,
+        visits: Arc<Visits>,
         bell: Arc<EventFd>,
     ) -> io::Result<Self> {
         let orders = Arc::new(Orders::new(Arc::clone(&bell))?);
@@ -55,6 +58,7 @@ impl Interface {
             orders: Arc::clone(&orders),
             ids: Arc::clone(&shared.common.ids),
             running: View::new(Arc::clone(&live)),
+            visits,
             log,
             workers,
         };
@@ -68,6 +72,11 @@ impl Interface {
     /// The system's.
     pub(super) fn settle(&self, config: &Config) -> io::Result<()> {
         self.control.settle(config.control.clone())
+    }
+
+    /// Listens to nobody any more, and removes the socket's file; who has asked is still answered, as far as time allows.
+    pub(super) fn close(&self) {
+        let _nothing_is_bound = self.control.settle(ControlSettings::default());
     }
 
     /// Publishes what `change` makes of what was published last.

@@ -12,11 +12,13 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod certificates;
 mod churn;
 mod closing;
 mod command_line;
 mod config_errors;
 mod connect;
+mod control_http;
 mod daemonize;
 mod explain;
 mod half_close;

@@ -253,6 +253,7 @@ fn certificate(kind: &str, file: &str, names: &[&str], from: f64, to: f64, newer
     Certificate {
         kind: s(kind),
         file: s(file),
+
         names: all(names),
         key_type: s("EC prime256v1"),
         issuer: s("CN=Example Issuing CA 3, O=Example"),
@@ -262,7 +263,7 @@ fn certificate(kind: &str, file: &str, names: &[&str], from: f64, to: f64, newer
         not_after: if to == 0.0 { 0.0 } else { NOW + to * DAY },
         used_by: all(&["web/site", "imaps"]),
         newer_on_disk: newer,
-        in_file: 1,
+        ..Certificate::default()
     }
 }
 
@@ -380,8 +381,8 @@ fn snapshot() -> Snapshot {
             worker(2, 0.38, 2_500),
             worker(3, 0.11, 1_490),
         ],
-        certificates_total: certificates().len() as u64,
         certificates: certificates(),
+        ..Snapshot::default()
     }
 }
 
