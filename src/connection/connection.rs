@@ -356,6 +356,24 @@ impl Connection {
         self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx))
     }
 
+    /// What it waits for on that side.
+    pub(super) fn interest_in(&self, side: Side) -> Interest {
+        let Some(end) = self.pair.endpoint(side) else { return Interest::default() };
+        match &self.phase {
+            Phase::Handshake(cursor) => match cursor.waits {
+                Some((waiting, read)) if waiting == side => end.interest(read, !read),
+                _ => end.interest(false, false),
+            },
+            Phase::Relay => {
+                let output = self.pair.channel_from(side.other()).held() > 0;
+                end.interest(wants_input(&self.pair, side), output)
+            }
+            Phase::Ending(ending) => ending.interest(&self.pair, side),
+            // That the client goes is to be told: it makes room.
+            Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
+        }
+    }
+
     /// Takes an end further.
     fn end(
         &mut self,
@@ -396,21 +414,7 @@ impl Handler for Box<Connection> {
     }
 
     fn interest(&self, leg: Leg) -> Interest {
-        let side = side_of(leg);
-        let Some(end) = self.pair.endpoint(side) else { return Interest::default() };
-        match &self.phase {
-            Phase::Handshake(cursor) => match cursor.waits {
-                Some((waiting, read)) if waiting == side => end.interest(read, !read),
-                _ => end.interest(false, false),
-            },
-            Phase::Relay => {
-                let output = self.pair.channel_from(side.other()).held() > 0;
-                end.interest(wants_input(&self.pair, side), output)
-            }
-            Phase::Ending(ending) => ending.interest(&self.pair, side),
-            // That the client goes is to be told: it makes room.
-            Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
-        }
+        self.interest_in(side_of(leg))
     }
 
     fn touched(&mut self, legs: &mut Vec<Leg>) {

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::stats::{Clock, Registry};
 use crate::stream::tls::Ticket;
 use crate::sys::address::Address;
+use crate::sys::socket::Socket;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +59,27 @@ pub trait Ask: std::fmt::Debug + Send + Sync {
     fn ask(&self, question: Question) -> bool;
 }
 
+/// Who comes to the control interface through a service.
+#[derive(Debug)]
+pub struct Visit {
+    /// The end of a socket pair behind which the client is.
+    pub socket: Socket,
+    /// Where it comes from, in words.
+    pub client: String,
+    /// Of the certificate that it has proved to have.
+    pub common_name: Option<Box<str>>,
+    /// The name that TLS was agreed on for.
+    pub asked_for: Option<Box<str>>,
+    /// It came over a unix socket, from nobody else.
+    pub local: bool,
+}
+
+/// The control interface, as a connection sees it.
+pub trait Receive: std::fmt::Debug + Send + Sync {
+    /// Takes a visit in; false when too many wait already.
+    fn receive(&self, visit: Visit) -> bool;
+}
+
 /// The addresses we listen on, with the names of the services.
 pub type OwnAddresses = Vec<(Address, Box<str>)>;
 
@@ -70,6 +92,7 @@ pub struct Ctx {
     pub buffers: Buffers,
     pub log: Log,
     pub asks: Arc<dyn Ask>,
+    pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
     /// What is counted, and what its moments are counted from.
     pub stats: Registry,
@@ -90,6 +113,7 @@ pub struct Common {
     pub process: u64,
     pub log: Log,
     pub asks: Arc<dyn Ask>,
+    pub receives: Arc<dyn Receive>,
     pub own: View<OwnAddresses>,
     pub stats: Registry,
 }
@@ -105,17 +129,43 @@ impl Common {
                 false
             }
         }
-        let (own, stats) = (View::new(Arc::default()), Registry::default());
-        Self { ids: Arc::default(), process: 1, log, asks: Arc::new(Nobody), own, stats }
+        impl Receive for Nobody {
+            fn receive(&self, _: Visit) -> bool {
+                false
+            }
+        }
+        Self {
+            ids: Arc::default(),
+            process: 1,
+            log,
+            asks: Arc::new(Nobody),
+            receives: Arc::new(Nobody),
+            own: View::new(Arc::default()),
+            stats: Registry::default(),
+        }
     }
 }
 
 impl Ctx {
     /// The context of worker `worker`, with what all workers share.
     pub fn new(worker: usize, common: Common, now: Instant) -> Self {
-        let Common { ids, process, log, asks, own, stats } = common;
+        let Common { ids, process, log, asks, receives, own, stats } = common;
         let (buffers, tickets, clock) = (Buffers::default(), HashMap::new(), stats.clock());
-        Self { now, worker, buffers, log, asks, own, stats, clock, tarpitted: 0, tickets, ids, process }
+        Self {
+            now,
+            worker,
+            buffers,
+            log,
+            asks,
+            receives,
+            own,
+            stats,
+            clock,
+            tarpitted: 0,
+            tickets,
+            ids,
+            process,
+        }
     }
 
     /// The time as statistics keep it.

@@ -7,7 +7,7 @@
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
     Step, accept_tls, check_peer, connect, connect_tls, peek_hello, peek_host, pick_route, recv_proxy, reply,
-    resolve, rules, send_proxy,
+    resolve, rules, send_proxy, visit,
 };
 use crate::policy::rules::Stage;
 use crate::policy::service::{Others, Peek, Route, Service};
@@ -41,6 +41,11 @@ impl Plan {
     /// A plan whose relay answers by itself and connects nowhere.
     pub fn answer(service: Service, relay: &'static dyn Relay) -> Self {
         Self::compose(service, |_| Vec::new(), relay)
+    }
+
+    /// A plan that leads to the control interface.
+    pub fn control(service: Service) -> Self {
+        Self::compose(service, |_| vec![visit::STEP], &Duplex)
     }
 
     fn compose(

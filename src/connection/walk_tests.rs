@@ -43,7 +43,7 @@ struct World {
 const WAIT: Step = Step {
     name: "waiting",
     run: |_, _, _| Ok(Progress::Wait(For { side: Side::Client, read: true, patience: None })),
-    expired: |_, _| Some(Reason::HandshakeTimeout(Side::Client)),
+    expired: |_, _, _| Some(Reason::HandshakeTimeout(Side::Client)),
 };
 
 impl World {

@@ -32,6 +32,11 @@ pub trait Talk: fmt::Debug + Send {
 
     /// How long silence between requests is tolerated.
     fn patience(&self) -> Duration;
+
+    /// Patience is over: what is said before the end; nothing, unless a language has words for it.
+    fn late(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// What was found in the input.

@@ -22,17 +22,9 @@ pub mod problems;
 pub mod reader;
 pub mod running;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod thread;
+pub mod visits;
 
 pub use thread::Control;
-
-use crate::policy::access::Level;
-use crate::sys::socket::Socket;
-
-/// A reader who came through a service: our end of a socket pair, and who it is.
-#[derive(Debug)]
-pub struct Visit {
-    pub socket: Socket,
-    pub level: Level,
-    pub name: String,
-}

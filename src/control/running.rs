@@ -2,6 +2,7 @@
 //! What main publishes of itself, whole, whenever it changes: the configuration in effect and how it came to be.
 
 use crate::connection::plan::Plan;
+use crate::stats::Scope;
 use crate::sys::address::Address;
 use std::sync::Arc;
 
@@ -46,4 +47,5 @@ pub struct Listening {
     pub service: Box<str>,
     /// When it was bound (seconds since 1970).
     pub since: f64,
+    pub stats: Arc<Scope>,
 }

@@ -6,9 +6,11 @@
 //! listing's number belongs to one reader or one lease, whatever cursors say.
 
 use super::certificates::Certificates;
+use super::collect::Collected;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
+use super::visits::Visits;
 use crate::connection::guard::Limit;
 use crate::connection::view::Wanted;
 use crate::connection::walk::{Act, Page, Pages, Walk};
@@ -41,6 +43,7 @@ pub struct Sources {
     pub inboxes: Arc<Inboxes>,
     pub pages: Arc<Pages>,
     pub orders: Arc<Orders>,
+    pub visits: Arc<Visits>,
     /// The number of the next connection.
     pub ids: Arc<AtomicU64>,
     pub running: View<Running>,
@@ -66,6 +69,7 @@ pub struct State {
     held: usize,
     next_number: u64,
     pub(super) certificates: Certificates,
+    pub(super) collected: Collected,
 }
 
 /// A listing that was left off, for whoever goes on with it.
@@ -90,6 +94,7 @@ impl State {
             held: 0,
             next_number: 1,
             certificates: Certificates::default(),
+            collected: Collected::new(now),
         }
     }
 

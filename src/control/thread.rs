@@ -6,13 +6,13 @@
 //! turn. When there is no room for one more reader, the one goes that has been still for longest; where nobody is still, who
 //! comes is turned away. The thread has less of a claim to the processor than those that serve.
 
-use super::Visit;
 use super::answer::{Talk, Visitor};
 use super::bind;
 use super::command::Commands;
-use super::http::Http;
+use super::http::{Hosts, Http};
 use super::reader::{Gone, Note, Reader};
 use super::state::{Sources, State};
+use super::visits;
 use crate::event::Key;
 use crate::event::event_loop::Loop;
 use crate::log;
@@ -60,13 +60,11 @@ const CAPACITY: usize = 256;
 /// How often figures that are rates are taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What main and the workers tell the control thread.
+/// What main tells the control thread.
 #[derive(Debug)]
 enum Call {
     /// Other settings; what became of them.
     Settings(ControlSettings, mpsc::SyncSender<io::Result<()>>),
-    /// A reader who came through a service.
-    Visit(Visit),
 }
 
 /// The control thread, as others see it.
@@ -113,13 +111,6 @@ impl Control {
         self.bell.signal();
         let silent = |_| Err(io::Error::other("the control thread does not answer"));
         receiver.recv_timeout(ANSWER).unwrap_or_else(silent)
-    }
-
-    /// Takes in a reader who came through a service; false if there is no room.
-    pub fn visit(&self, visit: Visit) -> bool {
-        let taken = self.calls.push(Call::Visit(visit)).is_ok();
-        self.bell.signal();
-        taken
     }
 }
 
@@ -237,11 +228,12 @@ impl Serving {
                 Call::Settings(settings, told) => {
                     let _main_waits = told.send(self.settle(settings));
                 }
-                Call::Visit(Visit { socket, level, name }) => {
-                    let talk = Box::new(Http::new(&self.settings));
-                    self.insert(Reader::new(socket, talk, Visitor { level, name }, self.state.now));
-                }
             }
+        }
+        while let Some(visit) = self.state.sources.visits.pop() {
+            let (visitor, hosts) = visits::visitor(&self.settings, &visit);
+            let talk = Box::new(Http::new(&self.settings, hosts));
+            self.insert(Reader::new(visit.socket, talk, visitor, self.state.now));
         }
     }
 
@@ -293,7 +285,7 @@ impl Serving {
                     let talk: Box<dyn Talk> = if tag == SOCKET {
                         Box::new(Commands::default())
                     } else {
-                        Box::new(Http::new(&self.settings))
+                        Box::new(Http::new(&self.settings, Hosts::Configured))
                     };
                     let reader = Reader::new(socket, talk, visitor, self.state.now);
                     self.insert(if tag == SOCKET { reader.by_socket() } else { reader });

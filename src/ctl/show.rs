@@ -443,6 +443,7 @@ pub(crate) mod tests {
                 ends("soon.example", 6.0),
                 ends("past.example", -1.0),
             ],
+            ..Snapshot::default()
         }
     }
 

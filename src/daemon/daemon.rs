@@ -10,10 +10,11 @@ use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use super::worker::{self, Shared};
 use crate::config::{Bind, Config, Global, LoadContext};
-use crate::connection::context::Common;
+use crate::connection::context::{Common, Receive};
 use crate::connection::guard::Limit;
 use crate::connection::walk::Pages;
 use crate::control::running;
+use crate::control::visits::Visits;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
 use crate::live::View;
@@ -433,12 +434,14 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         queue: Arc::clone(&queue),
     };
     let own = Arc::default();
+    let visits = Arc::new(Visits::new(Arc::clone(&bell)));
     let common = Common {
         ids: Arc::new(AtomicU64::new(1)),
         // The standard library's own source of randomness for tables.
         process: RandomState::new().hash_one(std::process::id()),
         log: log.clone(),
         asks: Arc::new(names),
+        receives: Arc::clone(&visits) as Arc<dyn Receive>,
         own: View::new(Arc::clone(&own)),
         stats: registry.clone(),
     };
@@ -454,7 +457,7 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
     let stats = registry.clone();
-    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), bell)?;
+    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), visits, bell)?;
     let ctx = AcceptCtx { now: clock(), queue, limit, log, stats, own };
     Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }

@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::control::order::{Order, Orders, Outcome};
 use crate::control::running::{Life, Running};
 use crate::control::state::Sources;
+use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
 use crate::policy::access::ControlSettings;
@@ -43,6 +44,7 @@ impl Interface {
         workers: usize,
         registry: Registry,
         log: Log,
+        visits: Arc<Visits>,
         bell: Arc<EventFd>,
     ) -> io::Result<Self> {
         let orders = Arc::new(Orders::new(Arc::clone(&bell))?);
@@ -56,6 +58,7 @@ impl Interface {
             orders: Arc::clone(&orders),
             ids: Arc::clone(&shared.common.ids),
             running: View::new(Arc::clone(&live)),
+            visits,
             log,
             workers,
         };

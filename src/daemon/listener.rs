@@ -13,7 +13,7 @@ use crate::error::Reason;
 use crate::event::{Handler, Interest, Leg, Ready, Verdict, Watched};
 use crate::live::Live;
 use crate::log::{Level, Log};
-use crate::stats::{Presence, Registry, Scope};
+use crate::stats::{Pause, Presence, Registry, Scope};
 use crate::sys::address::Address;
 use crate::sys::process;
 use crate::sys::socket::{self, AcceptError, Listening};
@@ -43,17 +43,6 @@ pub struct AcceptCtx {
     pub stats: Registry,
     /// Where we listen, for workers to know.
     pub own: Arc<Live<OwnAddresses>>,
-}
-
-/// Why a listener does not accept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pause {
-    /// As many connections as there may be.
-    Limit,
-    /// The workers are behind.
-    Queue,
-    /// The system has no descriptor or memory to give.
-    System,
 }
 
 /// A listening socket with the plan of its connections.
@@ -102,6 +91,7 @@ impl Listener {
             address: self.address().clone(),
             service: self.service().into(),
             since: self.since,
+            stats: Arc::clone(&self.stats),
         }
     }
 
@@ -161,14 +151,14 @@ impl Listener {
 
     /// After a batch: a pause for want of descriptors ends by itself, the others are ended by a poke.
     fn wait(&self) -> Verdict<Reason> {
+        self.stats.pause(self.pause);
         if self.pause == Some(Pause::System) { Verdict::Keep(RETRY) } else { Verdict::Hold }
     }
 
     fn pause_for_limit(&mut self, ctx: &AcceptCtx) {
-        self.pause = Some(Pause::Limit);
-        let why =
-            if ctx.limit.fits() { "max_connections" } else { "too few descriptors (LimitNOFILE, ulimit -n)" };
-        self.tell_pause(why, ctx);
+        let pause = if ctx.limit.fits() { Pause::Limit } else { Pause::Descriptors };
+        self.pause = Some(pause);
+        self.tell_pause(pause.reason(), ctx);
     }
 
     /// One line per pause, however often it is tried again.
@@ -216,7 +206,7 @@ impl Handler for Listener {
 
     /// Poked (nothing ready) when there may be room again.
     fn ready(&mut self, _: Leg, ready: Ready, ctx: &mut AcceptCtx) -> Verdict<Reason> {
-        let room = matches!(self.pause, Some(Pause::Limit | Pause::Queue));
+        let room = matches!(self.pause, Some(Pause::Limit | Pause::Descriptors | Pause::Queue));
         if ready.read || ready.failed || room {
             self.pause = None;
             self.accept_batch(ctx);
@@ -236,6 +226,7 @@ impl Handler for Listener {
     }
 
     fn closed(self, _: Reason, ctx: &mut AcceptCtx) {
+        self.stats.pause(None);
         ctx.log
             .line(Level::Notice, "listener-closed")
             .field("service", self.service())

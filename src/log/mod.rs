@@ -32,6 +32,7 @@ use crossbeam_queue::ArrayQueue;
 use fold::{Kind, Marks};
 use sink::Sink;
 use text::Text;
+pub use text::escaped;
 use wake::Bell;
 pub use writer::Writer;
 

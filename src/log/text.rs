@@ -78,6 +78,17 @@ impl Text {
     }
 }
 
+/// `bytes` as they stand in a value, without the quotes around it: printable, bounded, on one line.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut value = Value { out: &mut out, from: 0, quoted: false, cut: false };
+    // An error means only that the value was cut, which the mark says.
+    if value.push(bytes).is_err() {
+        out.push_str(CUT);
+    }
+    out
+}
+
 /// Needs neither quotes nor escaping.
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'=' | b'\\')
@@ -173,6 +184,13 @@ mod tests {
         let mut text = Text::new("e");
         text.bytes("k", value);
         text.into_string()
+    }
+
+    #[test]
+    fn without_quotes_the_escapes_are_the_same() {
+        assert_eq!(escaped(b"h2"), "h2");
+        assert_eq!(escaped(b"a b\"\n\x1b"), r#"a b\"\n\x1b"#);
+        assert_eq!(escaped(&[b'a'; VALUE_MAX + 1]).len(), VALUE_MAX + CUT.len());
     }
 
     #[test]

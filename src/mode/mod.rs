@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a service does instead of relaying. To add one: a file here and a line in [`MODES`].
 
+pub mod control;
 pub mod demo;
 pub mod health;
 pub mod relay;
@@ -20,4 +21,4 @@ pub struct Mode {
 }
 
 /// Every mode; the first is the default.
-pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE, &health::MODE];
+pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE, &health::MODE, &control::MODE];

@@ -122,6 +122,11 @@ impl RouteTable {
         if ties.is_empty() { Ok(table) } else { Err(ties) }
     }
 
+    /// What the route of that number takes.
+    pub fn taken(&self, route: usize) -> Option<&Match> {
+        self.matches.get(route)
+    }
+
     /// The route for a client.
     ///
     /// # Errors

@@ -45,6 +45,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// Its word in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject(_) => "reject",
+            Self::Drop => "drop",
+            Self::Tarpit => "tarpit",
+        }
+    }
+
     /// How it refuses, if it does.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -192,6 +202,11 @@ impl Rules {
     /// The rules, in order.
     pub fn specs(&self) -> &[RuleSpec] {
         &self.specs
+    }
+
+    /// What the rule of that place tracks, if it has limits.
+    pub fn table(&self, rule: usize) -> Option<&Arc<Table>> {
+        self.tables.get(rule)?.as_ref()
     }
 
     /// Goes on judging at `stage`. Stages come in their order; those that are not wanted may be left out.

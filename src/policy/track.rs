@@ -209,6 +209,31 @@ impl Table {
         Err(Full)
     }
 
+    /// The most sources it tracks.
+    pub fn capacity(&self) -> usize {
+        self.shape.sources
+    }
+
+    /// How many it tracks now: held by a connection, or with something to remember. Counted in 4096 buckets at most, spread
+    /// evenly, and scaled up: exact for some 20,000 sources, an estimate beyond.
+    pub fn tracked(&self, now: Instant) -> usize {
+        const LOOKED_AT: usize = 4096;
+        let now = self.time(now);
+        let step = self.buckets.len().div_ceil(LOOKED_AT);
+        let tracks = |(key, place): (&AtomicU64, &Place)| {
+            let remembers = || place.empty_at.iter().any(|empty_at| empty_at.load(Relaxed) > now);
+            key.load(Relaxed) != 0 && (holders(place.state.load(Relaxed)) > 0 || remembers())
+        };
+        let in_bucket =
+            |bucket: &Bucket| bucket.keys.iter().zip(&bucket.places).filter(|one| tracks(*one)).count();
+        let (mut buckets, mut found) = (0, 0);
+        for bucket in self.buckets.iter().step_by(step) {
+            buckets += 1;
+            found += in_bucket(bucket);
+        }
+        (found * self.buckets.len()).checked_div(buckets).unwrap_or(0)
+    }
+
     fn held(self: &Arc<Self>, key: u64, at: At) -> Held {
         Held { table: Arc::clone(self), key, at }
     }

@@ -13,6 +13,7 @@ pub mod cells;
 pub mod clock;
 pub mod failures;
 pub mod histogram;
+mod pause;
 pub mod registry;
 pub mod scope;
 pub mod tls;
@@ -20,6 +21,7 @@ pub mod tls;
 pub use causes::Cause;
 pub use cells::MAX_WORKERS;
 pub use clock::Clock;
+pub use pause::Pause;
 pub use registry::{Kind, Registry};
 pub use scope::{COUNTERS, Counter, Presence, Scope};
 

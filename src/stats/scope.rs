@@ -13,8 +13,9 @@
 use super::causes::{CAUSES, Cause};
 use super::cells::{Cells, Padded};
 use super::histogram::{Distribution, Histogram, Scale};
+use super::pause::Pause;
 use super::tls::{Agreed, Shares};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub(super) fn load(cell: &AtomicU64) -> u64 {
 /// What is counted of one thing.
 #[derive(Debug, Default)]
 pub struct Scope {
-    above: Option<Arc<Scope>>,
+    above: Option<Arc<Self>>,
     used: OnceLock<Box<Used>>,
 }
 
@@ -86,6 +87,8 @@ struct Crowd {
     peak: AtomicU64,
     /// When somebody came last ([`super::Clock::at`]).
     last: AtomicU64,
+    /// Of a listener: why it is paused, by number.
+    pause: AtomicU8,
 }
 
 /// One worker's part of what is counted of services only.
@@ -110,7 +113,7 @@ impl Default for Detail {
 
 impl Scope {
     /// One within another: what happens here happens there, too.
-    pub fn within(above: Arc<Scope>) -> Self {
+    pub fn within(above: Arc<Self>) -> Self {
         Self { above: Some(above), used: OnceLock::new() }
     }
 
@@ -213,6 +216,17 @@ impl Scope {
     /// When somebody came last ([`super::Clock::unix`]); 0: never.
     pub fn last(&self) -> u64 {
         self.used.get().map_or(0, |used| load(&used.crowd.0.last))
+    }
+
+    /// Of a listener: whether and why it is paused from now on.
+    pub fn pause(&self, pause: Option<Pause>) {
+        let number = pause.map_or(0, |pause| pause as u8);
+        self.used().crowd.0.pause.store(number, Ordering::Relaxed);
+    }
+
+    /// Why it is paused.
+    pub fn paused(&self) -> Option<Pause> {
+        Pause::from_number(self.used.get()?.crowd.0.pause.load(Ordering::Relaxed))
     }
 
     /// Failures by cause, in the order of [`CAUSES`].
@@ -339,6 +353,10 @@ mod tests {
         assert_eq!((service.active(), service.peak(), service.last()), (2, 2, 11));
         drop((second, third));
         assert_eq!((listener.active(), service.active(), service.peak()), (0, 0, 2));
+        for pause in [Some(Pause::Limit), Some(Pause::System), None] {
+            listener.pause(pause);
+            assert_eq!((listener.paused(), service.paused()), (pause, None));
+        }
     }
 
     #[test]

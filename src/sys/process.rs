@@ -86,6 +86,11 @@ pub fn user() -> String {
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
+/// The name of this host; empty if the system does not tell.
+pub fn host_name() -> String {
+    unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// A PID file, locked while the process lives and removed when it goes, if it is still ours.
 #[derive(Debug)]
 pub struct PidFile {

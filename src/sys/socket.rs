@@ -50,6 +50,13 @@ impl Socket {
         Ok((socket, connecting))
     }
 
+    /// Two sockets that are connected with each other.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let (one, other) = socket::socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        Ok((Self(one), Self(other)))
+    }
+
     /// Asks how a connect in progress stands, without waiting: the second connect(2) answers 0 once it is
     /// established, which is cheaper than a turn through epoll and tells the error too.
     pub fn connect_again(&self, address: &Address) -> io::Result<Connecting> {

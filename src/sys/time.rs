@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Local civil time, as localtime_r(3) gives it.
+//! Civil time, local and UTC, as localtime_r(3) and gmtime_r(3) give it.
 //!
 //! The zone is read by the C library at the first call and kept: call [`local`] once before a chroot(2), or the
 //! zone's file is out of reach. Writing a date as text is not here.
@@ -42,12 +42,26 @@ impl LocalTime {
 /// The local time `seconds` after 1970-01-01T00:00:00Z; the epoch itself where the year does not fit an `int`.
 #[must_use]
 pub fn local(seconds: i64) -> LocalTime {
+    civil(seconds, libc::localtime_r)
+}
+
+/// The same in UTC.
+#[must_use]
+pub fn utc(seconds: i64) -> LocalTime {
+    civil(seconds, libc::gmtime_r)
+}
+
+/// What `convert`, which is localtime_r(3) or gmtime_r(3), makes of a moment.
+fn civil(
+    seconds: i64,
+    convert: unsafe extern "C" fn(*const libc::time_t, *mut libc::tm) -> *mut libc::tm,
+) -> LocalTime {
     // Fits everywhere but where `time_t` has 32 bits.
     let seconds = libc::time_t::try_from(seconds).unwrap_or(0);
     let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call, the second for writing a whole `tm`. The function is
-    // thread-safe by POSIX; it reads the environment variable TZ, which nothing in this crate ever sets.
-    let answer = unsafe { libc::localtime_r(&raw const seconds, broken_down.as_mut_ptr()) };
+    // SAFETY: both pointers are valid for the call, the second for writing a whole `tm`. The functions are
+    // thread-safe by POSIX; the local one reads the environment variable TZ, which nothing in this crate ever sets.
+    let answer = unsafe { convert(&raw const seconds, broken_down.as_mut_ptr()) };
     if answer.is_null() {
         return LocalTime::EPOCH;
     }
@@ -85,6 +99,14 @@ mod tests {
             let clock = i64::from(t.hour) * 3600 + i64::from(t.minute) * 60 + i64::from(t.second);
             assert_eq!(days(t.year, t.month, t.day) * 86_400 + clock - i64::from(t.offset), seconds, "{t:?}");
         }
+    }
+
+    #[test]
+    fn utc_has_no_offset() {
+        let t = utc(951_782_399);
+        let expected =
+            LocalTime { year: 2000, month: 2, day: 28, hour: 23, minute: 59, second: 59, offset: 0 };
+        assert_eq!(t, expected);
     }
 
     #[test]

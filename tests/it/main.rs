@@ -12,6 +12,7 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod certificates;
 mod churn;
 mod closing;
 mod command_line;

@@ -474,7 +474,7 @@ fn rules(snapshot: &Snapshot, text: &mut Text, value: fn(&Rule) -> u64) {
 
 /// The certificates proper, with their labels.
 fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (&Certificate, [(&str, &str); 3])> {
-    let kinds = ["certificate", "client-certificate", "ca"];
+    let kinds = ["certificate", "client-certificate", "chain", "ca"];
     let proper = snapshot.certificates.iter().filter(move |certificate| kinds.contains(&&*certificate.kind));
     proper.map(|certificate| {
         let cn = certificate.names.first().map_or("", |name| &**name);

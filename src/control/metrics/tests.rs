@@ -78,6 +78,7 @@ fn sample() -> Snapshot {
             certificate("crl", "", 700.0),
             certificate("ticket-key", "", 0.0),
         ],
+        ..Snapshot::default()
     }
 }
 

@@ -262,6 +262,7 @@ fn certificate(kind: &str, file: &str, names: &[&str], from: f64, to: f64, newer
         not_after: if to == 0.0 { 0.0 } else { NOW + to * DAY },
         used_by: all(&["web/site", "imaps"]),
         newer_on_disk: newer,
+        ..Certificate::default()
     }
 }
 
@@ -380,6 +381,7 @@ fn snapshot() -> Snapshot {
             worker(3, 0.11, 1_490),
         ],
         certificates: certificates(),
+        ..Snapshot::default()
     }
 }
 

@@ -70,6 +70,11 @@ impl Pki {
         self.issue_for(stem, names, &PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
     }
 
+    /// As [`Self::issue`], with an Ed25519 key.
+    pub(crate) fn issue_ed25519(&self, stem: &str, names: &[&str]) -> Files {
+        self.issue_for(stem, names, &PKey::generate_ed25519().unwrap())
+    }
+
     /// A certificate of that common name, whatever is in it, and without any other name; good until `days` from now,
     /// which may lie in the past.
     pub(crate) fn issue_common_name(&self, stem: &str, name: &str, days: i64) -> Files {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From the sources to a [`Snapshot`]: sums over workers, rates, history, the last failures.
+//!
+//! Invariants: nothing here is waited for by anybody but readers; what is kept is bounded, whatever the configuration and
+//! the peers do; making snapshots takes a twentieth of the thread's time at most, however many readers ask.
+//!
+//! Not here: the counting itself (`stats/`), what readers make of a snapshot.
+
+mod failures;
+mod listeners;
+mod meters;
+mod process;
+mod services;
+mod shapes;
+mod workers;
+
+use super::model::{Certificate, Failure, Snapshot};
+use super::problems::problems;
+use super::running::{Life, Running};
+use super::state::State;
+use crate::stats::Clock;
+use crate::sys::{process as system, time};
+use failures::Failures;
+use meters::Meters;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use workers::Loads;
+
+/// For how many times as long as it took to make a snapshot is kept.
+const KEPT: u32 = 20;
+
+/// The longest that it is kept.
+const LONGEST_KEPT: Duration = Duration::from_secs(1);
+
+/// Routes of a service that are shown and measured.
+const ROUTES: usize = 1000;
+
+/// What is remembered from one look to the next.
+#[derive(Debug)]
+pub(in crate::control) struct Collected {
+    meters: Meters,
+    loads: Loads,
+    failures: Failures,
+    /// The last snapshot, and until when it is good.
+    last: Option<(Instant, Arc<Snapshot>)>,
+    /// Looked up once: these do not change.
+    user: String,
+    node: String,
+    /// When the last tick was.
+    ticked: Instant,
+}
+
+/// What every part of a snapshot is made from.
+struct View<'a> {
+    state: &'a State,
+    running: &'a Running,
+    clock: Clock,
+}
+
+impl View<'_> {
+    fn collected(&self) -> &Collected {
+        &self.state.collected
+    }
+
+    fn is_serving(&self) -> bool {
+        self.running.life == Life::Serving
+    }
+}
+
+impl Collected {
+    pub(in crate::control) fn new(now: Instant) -> Self {
+        Self {
+            meters: Meters::default(),
+            loads: Loads::default(),
+            failures: Failures::default(),
+            last: None,
+            user: system::user(),
+            node: system::host_name(),
+            ticked: now,
+        }
+    }
+}
+
+impl State {
+    /// Everything but the connections, as it is now, or was a moment ago.
+    pub fn snapshot(&mut self) -> Snapshot {
+        if let Some((until, snapshot)) = &self.collected.last {
+            if clock() < *until {
+                return Snapshot::clone(snapshot);
+            }
+        }
+        let began = clock();
+        let snapshot = Arc::new(self.collect());
+        let ended = clock();
+        let until = ended + (ended.saturating_duration_since(began) * KEPT).min(LONGEST_KEPT);
+        self.collected.last = Some((until, Arc::clone(&snapshot)));
+        Snapshot::clone(&snapshot)
+    }
+
+    /// Something was changed through us: whoever asks next shall see it.
+    pub fn changed(&mut self) {
+        self.collected.last = None;
+    }
+
+    fn collect(&mut self) -> Snapshot {
+        let running = self.running();
+        self.take_failures();
+        let (certificates, certificates_total) = (self.certificates(), self.certificates.total());
+        let view = View { state: self, running: &running, clock: self.sources.registry.clock() };
+        let listeners = listeners::listeners(&view);
+        let services = services::services(&view, &listeners);
+        let mut snapshot = Snapshot {
+            at: time::unix(),
+            process: process::process(&view, &listeners),
+            workers: workers::workers(&view),
+            services,
+            listeners,
+            certificates,
+            certificates_total,
+        };
+        snapshot.process.problems = problems(&snapshot);
+        snapshot
+    }
+
+    /// The last failures, the newest first.
+    pub fn failures(&mut self) -> Vec<Failure> {
+        self.take_failures();
+        self.collected.failures.newest().cloned().collect()
+    }
+
+    fn take_failures(&mut self) {
+        self.collected.failures.take(&self.sources.registry);
+    }
+
+    /// The certificates alone, as in a snapshot.
+    pub fn certificates(&mut self) -> Vec<Certificate> {
+        let running = self.running();
+        self.certificates.look(&running)
+    }
+
+    /// The configuration in effect, as `tunnel -T` shows it.
+    pub fn effective(&mut self) -> String {
+        self.running().effective.clone()
+    }
+
+    /// Once a second: rates, history, what was noted meanwhile.
+    pub fn tick(&mut self) {
+        let running = self.running();
+        self.take_failures();
+        let now = self.now;
+        let elapsed = now.saturating_duration_since(self.collected.ticked).as_secs_f64();
+        // A clock that has hardly moved makes no rate.
+        if elapsed < 0.1 {
+            return;
+        }
+        self.collected.ticked = now;
+        let Self { collected: Collected { meters, loads, .. }, sources, .. } = self;
+        meters.tick(sources, &running, elapsed);
+        loads.tick(sources, now, elapsed);
+    }
+}
+
+/// Looks at the clock around the making of a snapshot, which may take long.
+fn clock() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "measures its own work, on the control thread only")]
+    Instant::now()
+}

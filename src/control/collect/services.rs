@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The services, with their routes, servers and rules.
+
+use super::shapes::{failures, shares, timing, traffic};
+use super::{ROUTES, View};
+use crate::connection::plan::Plan;
+use crate::control::model::{Listener, Route, Rule, Server, Service};
+use crate::policy::route_table::Match;
+use crate::policy::service::{Peek, Route as Policy, RouteAction, Service as Served};
+use crate::policy::upstream;
+use crate::stats::tls::Sums;
+use crate::stats::{Counter, Scope};
+use crate::sys::time;
+
+/// In the order of the configuration; then those that a reload removed, while they have connections.
+pub(super) fn services(view: &View<'_>, listeners: &[Listener]) -> Vec<Service> {
+    let plans = &view.running.plans;
+    let mut all: Vec<_> = plans.iter().map(|plan| configured(view, plan, listeners)).collect();
+    for (name, scope) in view.state.sources.registry.services() {
+        let is_configured = plans.iter().any(|plan| plan.service.name == name);
+        if !is_configured && scope.active() > 0 {
+            let state = "removed".to_owned();
+            all.push(Service { state, ..counted(view, &name, &scope) });
+        }
+    }
+    all
+}
+
+fn configured(view: &View<'_>, plan: &Plan, listeners: &[Listener]) -> Service {
+    let service = &plan.service;
+    let own: Vec<_> = listeners.iter().filter(|listener| listener.service == *service.name).collect();
+    let state = if !view.is_serving() {
+        "draining"
+    } else if !own.is_empty() && own.iter().all(|listener| listener.state == "paused") {
+        "paused"
+    } else {
+        "up"
+    };
+    Service {
+        mode: service.mode.to_owned(),
+        state: state.to_owned(),
+        listens_on: own.iter().map(|listener| listener.address.clone()).collect(),
+        accepts_tls: service.terminates,
+        connects_tls: service.routes.iter().any(|route| route.connect_tls.is_some()),
+        routes: routes(view, service),
+        routes_total: service.routes.len() as u64,
+        rules: rules(view, service),
+        ..counted(view, &service.name, &service.stats)
+    }
+}
+
+/// What is counted of a service, and nothing else.
+fn counted(view: &View<'_>, name: &str, scope: &Scope) -> Service {
+    let mut sums = Sums::default();
+    scope.add_shares(&mut sums);
+    let collected = view.collected();
+    let began = collected.meters.since(name).unwrap_or_else(|| view.clock.began());
+    Service {
+        name: name.to_owned(),
+        uptime: (time::unix() - began).max(0.0),
+        traffic: traffic(view, scope),
+        handshakes: timing(&scope.handshakes()),
+        connects: timing(&scope.connects()),
+        lifetimes: timing(&scope.lifetimes()),
+        failures: failures(&scope.failures(), &collected.failures, Some(name)),
+        tls: shares(scope.sum(Counter::Handshakes), scope.sum(Counter::Resumed), &sums),
+        history: collected.meters.history_of(name),
+        ..Service::default()
+    }
+}
+
+fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
+    let mut number = 0;
+    let route = |(index, route): (usize, &Policy)| {
+        let servers = route.upstream.servers.iter().map(|server| {
+            number += 1;
+            self::server(view, service, route, server, number)
+        });
+        let mut servers: Vec<_> = servers.collect();
+        if let Some(requested) = &route.upstream.requested {
+            number += 1;
+            let name = format!("*:{}", requested.port);
+            servers.push(shown(view, service, route, &route.upstream.named, name, String::new(), number));
+        }
+        Route {
+            name: route.name.to_string(),
+            action: match route.action {
+                RouteAction::Connect => "connect".to_owned(),
+                RouteAction::Reject(_) => "reject".to_owned(),
+            },
+            takes: service.table.taken(index).map(takes).unwrap_or_default(),
+            tls: tls(service, route).to_owned(),
+            traffic: traffic(view, &route.stats),
+            servers,
+        }
+    };
+    service.routes.iter().enumerate().take(ROUTES).map(route).collect()
+}
+
+fn tls(service: &Served, route: &Policy) -> &'static str {
+    match route.accept_tls {
+        Some(_) => "terminated",
+        None if service.peek == Peek::Tls => "passed through",
+        None => "none",
+    }
+}
+
+/// What a route takes, each condition a word or two.
+fn takes(route: &Match) -> Vec<String> {
+    let mut takes: Vec<String> = route.names.iter().map(ToString::to_string).collect();
+    takes.extend(route.alpn.iter().map(|protocol| format!("alpn {}", protocol.escape_ascii())));
+    if let Some(networks) = &route.source {
+        takes.extend(networks.written().iter().map(|network| format!("source {network}")));
+    }
+    if route.fallback.no_name {
+        takes.push("fallback no-name".to_owned());
+    }
+    if route.fallback.unknown_name {
+        takes.push("fallback unknown-name".to_owned());
+    }
+    takes
+}
+
+fn server(
+    view: &View<'_>,
+    service: &Served,
+    route: &Policy,
+    server: &upstream::Server,
+    number: u32,
+) -> Server {
+    let (name, address) = (server.name.to_string(), server.address.to_string());
+    let mut shown = shown(view, service, route, &server.stats, name, address, number);
+    if let Some(marks) = &server.marks {
+        shown.admin = marks.admin().name().to_owned();
+        shown.weight = u32::from(marks.weight());
+        if marks.since() > 0.0 {
+            shown.since = marks.since();
+        }
+    }
+    shown
+}
+
+fn shown(
+    view: &View<'_>,
+    service: &Served,
+    route: &Policy,
+    stats: &Scope,
+    name: String,
+    address: String,
+    number: u32,
+) -> Server {
+    let collected = view.collected();
+    Server {
+        service: service.name.to_string(),
+        route: route.name.to_string(),
+        name,
+        address,
+        admin: "ready".to_owned(),
+        state: "unchecked".to_owned(),
+        since: collected.meters.since(&service.name).unwrap_or_else(|| view.clock.began()),
+        weight: 1,
+        number,
+        traffic: traffic(view, stats),
+        connects: timing(&stats.connects()),
+        connect_errors: stats.sum(Counter::ConnectErrors),
+        last_error_at: 0.0,
+        last_error: String::new(),
+        checks: Vec::new(),
+    }
+}
+
+fn rules(view: &View<'_>, service: &Served) -> Vec<Rule> {
+    let stats = service.rule_stats.iter().map(|scope| scope.sum(Counter::Matched));
+    let specs = service.rules.specs().iter().zip(stats).enumerate();
+    let rule = |(index, (spec, matched)): (usize, (&crate::policy::rules::RuleSpec, u64))| {
+        let table = service.rules.table(index);
+        Rule {
+            name: spec.name.to_string(),
+            action: spec.action.word().to_owned(),
+            matched,
+            tracked: table.map_or(0, |table| table.tracked(view.state.now) as u64),
+            capacity: table.map_or(0, |table| table.capacity() as u64),
+        }
+    };
+    specs.map(rule).collect()
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! For unit tests: a state whose daemon is only sources, with no worker that answers.
+
+use super::order::Orders;
+use super::state::{Sources, State};
+use super::visits::Visits;
+use crate::connection::guard::Limit;
+use crate::connection::walk::Pages;
+use crate::daemon::inbox::Inboxes;
+use crate::daemon::queue::Queue;
+use crate::live::View;
+use crate::log::{Level, Log};
+use crate::stats::Registry;
+use crate::sys::eventfd::EventFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[expect(clippy::disallowed_methods, reason = "tests have no clock of their own")]
+pub(crate) fn state() -> State {
+    let (log, _) = Log::to_memory(Level::Info);
+    let bell = Arc::new(EventFd::new().unwrap());
+    let sources = Sources {
+        registry: Registry::default(),
+        limit: Arc::new(Limit::new(EventFd::new().unwrap())),
+        queue: Arc::new(Queue::new(1).unwrap()),
+        inboxes: Arc::new(Inboxes::new(1)),
+        pages: Arc::new(Pages::new(Arc::clone(&bell))),
+        orders: Arc::new(Orders::new(Arc::clone(&bell)).unwrap()),
+        visits: Arc::new(Visits::new(bell)),
+        ids: Arc::default(),
+        running: View::new(Arc::default()),
+        log,
+        workers: 1,
+    };
+    State::new(sources, Instant::now())
+}
