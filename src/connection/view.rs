@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A live connection.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct ConnectionView {
     pub id: u64,
     pub worker: u64,
@@ -57,6 +58,7 @@ pub struct ConnectionView {
 
 /// TLS on one side.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct TlsView {
     /// "TLSv1.3".
     pub version: String,
@@ -94,6 +96,8 @@ pub struct Wanted {
     pub server: String,
     /// One of [`STATES`].
     pub state: String,
+    /// The server's whole address is one of these.
+    pub at: Vec<String>,
 }
 
 impl Wanted {
@@ -106,5 +110,6 @@ impl Wanted {
             && view.name.contains(&self.name)
             && view.server.starts_with(&self.server)
             && (self.state.is_empty() || self.state == view.state)
+            && (self.at.is_empty() || self.at.contains(&view.server))
     }
 }

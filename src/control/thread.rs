@@ -174,6 +174,11 @@ impl Serving {
         self.state.now = clock();
         self.readers.wait(Some(self.patience()))?;
         self.state.now = clock();
+        self.work()
+    }
+
+    /// What a turn does, once it is awake and knows the time.
+    fn work(&mut self) -> io::Result<()> {
         let woken = self.readers.run(self.state.now, &mut self.state);
         if woken.by(BELL) {
             self.control.bell.drain();
@@ -239,10 +244,14 @@ impl Serving {
 
     /// Binds and watches first, then lets go.
     fn settle(&mut self, settings: ControlSettings) -> io::Result<()> {
-        let socket = if settings.socket == self.settings.socket {
-            None
-        } else {
-            Some(self.watched(bind::socket(&settings)?, SOCKET)?)
+        let path = |settings: &ControlSettings| settings.socket.as_ref().map(|socket| socket.path.clone());
+        let socket = match &self.socket {
+            Some(listening) if path(&settings) == path(&self.settings) => {
+                bind::guard(listening, &settings)?;
+                None
+            }
+            _ if settings.socket == self.settings.socket => None,
+            _ => Some(self.watched(bind::socket(&settings)?, SOCKET)?),
         };
         let http = if settings.http == self.settings.http {
             None
@@ -370,3 +379,6 @@ fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;
