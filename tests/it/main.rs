@@ -32,6 +32,7 @@ mod init_script;
 mod injection;
 mod limits;
 mod logging;
+mod page;
 mod phases;
 mod program;
 mod programs;
