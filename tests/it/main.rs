@@ -53,3 +53,4 @@ mod syslogd;
 mod told;
 mod transfer;
 mod truncation;
+mod tunnelctl;
