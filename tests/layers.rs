@@ -74,18 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    (
-        "serde",
-        &[
-            "config/",
-            "connection/view.rs",
-            "control/model.rs",
-            "control/http/api.rs",
-            "ctl/client.rs",
-            "ctl/connections.rs",
-            "explain.rs",
-        ],
-    ),
+    ("serde", &["config/", "connection/view.rs", "control/", "ctl/client.rs", "ctl/connections.rs", "explain.rs"]),
     ("getopts", &["args.rs", "ctl/args.rs"]),
     ("syslog", &["log/"]),
     ("form_urlencoded", &["control/http/query.rs"]),
@@ -95,7 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/route_table/", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs"]),
-    ("serde_json", &["explain", "control/http/", "ctl/client.rs"]),
+    ("serde_json", &["explain", "control/", "ctl/client.rs"]),
     (
         "crossbeam_queue",
         &[

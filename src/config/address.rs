@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 /// The longest name of a unix socket, in bytes: `sun_path` has 108 and one is for the NUL (unix(7)).
-const UNIX_NAME_MAX: usize = 107;
+pub(super) const UNIX_NAME_MAX: usize = 107;
 
 /// The longest host name, in characters (RFC 1035 section 2.3.4, as text).
 const HOST_NAME_MAX: usize = 253;

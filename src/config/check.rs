@@ -4,13 +4,13 @@
 //! Invariant: a problem never ends the check; it is reported and the next thing is looked at. Not here: services
 //! (`service.rs`), anything that touches the system (`load.rs`).
 
+use super::control;
 use super::raw::{Document, Fields, Node, unknown_word};
 use super::report::{Place, Report};
 use super::service;
-use super::settings::{self, Global, Settings};
+use super::settings::{self, Control, Global, Settings};
 use super::tables;
 use crate::log;
-use crate::policy::access::ControlSettings;
 use crate::stats::MAX_WORKERS;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -42,12 +42,13 @@ pub(super) fn level_name(level: log::Level) -> &'static str {
 /// Checks all files together; the first is the main one. `processors` is what "auto" means for `workers`.
 pub(super) fn check(documents: &[Document], processors: usize, report: &mut Report) -> Settings {
     let mut global = None;
+    let mut control = Control::default();
     let mut services = Vec::new();
     let mut names = HashMap::new();
     let mut seen = documents.iter().any(|document| report.is_broken(document.file));
     for document in documents {
         let fields = document.fields(report);
-        for key in ["include", "global"] {
+        for key in ["include", "global", "control"] {
             if let (Some(node), Some(pattern)) = (fields.get(key), document.included_by) {
                 let message = format!("`{key}` is allowed in the main file only");
                 report.error(node.place, message).note(pattern, "this file is included here");
@@ -55,6 +56,9 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
         }
         if document.included_by.is_none() {
             global = fields.get("global").map(|node| check_global(node, document, processors, report));
+            if let Some(node) = fields.get("control") {
+                control = control::check(node, &document.directory, report);
+            }
         }
         let Some(node) = fields.get("service") else { continue };
         let Some(items) = node.items() else {
@@ -74,7 +78,6 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
             .missing(Place::file(main.file), "no [[service]]: there is nothing to do")
             .help("add [[service]] with `name`, `accept` and `connect`; see tunnel.conf(5)");
     }
-    let control = ControlSettings::default();
     Settings { global: global.unwrap_or_else(|| default_global(processors)), control, services }
 }
 

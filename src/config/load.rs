@@ -13,7 +13,8 @@ use super::settings::{
     ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
     TlsPlaces,
 };
-use super::{Bind, LoadContext};
+use super::{Bind, LoadContext, control};
+use crate::policy::access::ControlSettings;
 use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
@@ -32,7 +33,11 @@ use std::sync::Arc;
 const ROUTE: &str = "default";
 
 /// Loads everything; `None` when the report has errors, from here or from before.
-pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Report) -> Option<Vec<Bind>> {
+pub(super) fn load(
+    settings: &Settings,
+    context: &LoadContext,
+    report: &mut Report,
+) -> Option<(Vec<Bind>, ControlSettings)> {
     let mut loader = Loader {
         // What was refused may be missing from a route, which then seems to take more than it does.
         compares_routes: !report.has_errors(),
@@ -44,11 +49,14 @@ pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Repo
         report,
     };
     let all: Vec<Loaded> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let control = control::load(&settings.control, report);
     if report.has_errors() {
         return None;
     }
     let services = settings.services.iter().zip(all);
-    Some(services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect())
+    let binds = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
+    context.marks.tidy();
+    Some((binds, control))
 }
 
 /// What one service needs from the system.
@@ -152,6 +160,8 @@ impl Loader<'_> {
                 name: endpoint.text.value.as_str().into(),
                 address,
                 tls_name: tls_name.as_deref().map(Into::into),
+                // Asked for once nothing can fail any more.
+                marks: None,
                 stats: Arc::default(),
             }));
         }
@@ -312,6 +322,11 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 
 /// One plan for the service, shared by all its addresses.
 fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+    for route in &mut loaded.routes {
+        for server in &mut route.upstream.servers {
+            server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
+        }
+    }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
     let rule_stats = loaded.rules.iter().map(rule_stats).collect();

@@ -7,6 +7,7 @@
 
 mod address;
 mod check;
+mod control;
 mod dump;
 mod find;
 mod include;
@@ -41,6 +42,7 @@ use crate::connection::plan::Plan;
 use crate::policy::access::ControlSettings;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
+use crate::policy::upstream::MarkBook;
 use crate::stats::Registry;
 use crate::sys::address::Address;
 use std::path::Path;
@@ -72,6 +74,8 @@ pub struct LoadContext {
     pub workers_available: usize,
     /// Where counters live, over all configurations.
     pub registry: Registry,
+    /// What the operator says of servers, over all configurations.
+    pub marks: MarkBook,
     /// What the limits of rules have counted, over all configurations.
     pub tables: Tables,
     /// From which ticket keys derive.
@@ -91,10 +95,10 @@ pub fn load(path: &Path, context: &LoadContext) -> Result<Config, Report> {
     // Of 100,000 routes, the text as a tree takes more room than what is made of it.
     drop(documents);
     match load::load(&settings, context, &mut report) {
-        Some(listeners) => Ok(Config {
+        Some((listeners, control)) => Ok(Config {
             effective: dump::dump(&settings),
             global: settings.global,
-            control: settings.control,
+            control,
             listeners,
             warnings: report.warnings(),
         }),

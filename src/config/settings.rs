@@ -10,7 +10,7 @@ use super::raw::At;
 use super::report::Place;
 use crate::log;
 use crate::mode::Mode;
-use crate::policy::access::ControlSettings;
+use crate::policy::access::Level;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
@@ -20,6 +20,7 @@ use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
 use ipnet::IpNet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub(super) const SYSLOG_SOCKET: &str = "/dev/log";
 /// The default of `log.facility`.
 pub(super) const FACILITY: (&str, log::Facility) = ("daemon", log::Facility(3));
 
+/// The default of the control socket's `mode`: the daemon's own user and root.
+pub(super) const CONTROL_MODE: u32 = 0o600;
+
 /// What `[global]` says.
 #[derive(Clone, Debug)]
 pub struct Global {
@@ -54,8 +58,43 @@ pub struct Global {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) global: Global,
-    pub(super) control: ControlSettings,
+    pub(super) control: Control,
     pub(super) services: Vec<ServiceSettings>,
+}
+
+/// What `[control]` says.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) socket: Option<At<PathBuf>>,
+    /// Permissions of the socket.
+    pub(super) mode: u32,
+    pub(super) group: Option<At<String>>,
+    /// Users, and groups after an "@".
+    pub(super) admin: Vec<At<String>>,
+    pub(super) operate: Vec<At<String>>,
+    pub(super) http: Option<SocketAddr>,
+    /// In lower case.
+    pub(super) hosts: Vec<String>,
+    /// Files with a secret in each.
+    pub(super) tokens: Vec<(At<PathBuf>, Level)>,
+    /// Common names.
+    pub(super) certificates: Vec<(String, Level)>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            mode: CONTROL_MODE,
+            group: None,
+            admin: Vec::new(),
+            operate: Vec::new(),
+            http: None,
+            hosts: Vec::new(),
+            tokens: Vec::new(),
+            certificates: Vec::new(),
+        }
+    }
 }
 
 /// What one `[[service]]` says.

@@ -13,11 +13,19 @@ pub struct Table {
     pub keys: &'static [&'static str],
 }
 
-pub(super) const TOP: Table = Table { title: "top level", keys: &["include", "global", "service"] };
+pub(super) const TOP: Table =
+    Table { title: "top level", keys: &["include", "global", "control", "service"] };
 pub(super) const GLOBAL: Table =
     Table { title: "[global]", keys: &["workers", "max_connections", "log", "shutdown_timeout"] };
 pub(super) const LOG: Table =
     Table { title: "[global] log", keys: &["target", "facility", "level", "socket"] };
+pub(super) const CONTROL: Table = Table {
+    title: "[control]",
+    keys: &["socket", "mode", "group", "admin", "operate", "http", "hosts", "tokens", "certificates"],
+};
+pub(super) const CONTROL_TOKEN: Table = Table { title: "[control] tokens", keys: &["file", "level"] };
+pub(super) const CONTROL_CERTIFICATE: Table =
+    Table { title: "[control] certificates", keys: &["cn", "level"] };
 pub(super) const SERVICE: Table = Table {
     title: "[[service]]",
     keys: &[
@@ -115,10 +123,13 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 16] = [
+pub const TABLES: [&Table; 19] = [
     &TOP,
     &GLOBAL,
     &LOG,
+    &CONTROL,
+    &CONTROL_TOKEN,
+    &CONTROL_CERTIFICATE,
     &SERVICE,
     &TIMEOUT,
     &MONITOR,

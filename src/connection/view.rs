@@ -96,6 +96,8 @@ pub struct Wanted {
     pub server: String,
     /// One of [`STATES`].
     pub state: String,
+    /// The server's whole address is one of these.
+    pub at: Vec<String>,
 }
 
 impl Wanted {
@@ -108,5 +110,6 @@ impl Wanted {
             && view.name.contains(&self.name)
             && view.server.starts_with(&self.server)
             && (self.state.is_empty() || self.state == view.state)
+            && (self.at.is_empty() || self.at.contains(&view.server))
     }
 }

@@ -239,10 +239,14 @@ impl Serving {
 
     /// Binds and watches first, then lets go.
     fn settle(&mut self, settings: ControlSettings) -> io::Result<()> {
-        let socket = if settings.socket == self.settings.socket {
-            None
-        } else {
-            Some(self.watched(bind::socket(&settings)?, SOCKET)?)
+        let path = |settings: &ControlSettings| settings.socket.as_ref().map(|socket| socket.path.clone());
+        let socket = match &self.socket {
+            Some(listening) if path(&settings) == path(&self.settings) => {
+                bind::guard(listening, &settings)?;
+                None
+            }
+            _ if settings.socket == self.settings.socket => None,
+            _ => Some(self.watched(bind::socket(&settings)?, SOCKET)?),
         };
         let http = if settings.http == self.settings.http {
             None

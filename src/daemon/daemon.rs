@@ -21,6 +21,7 @@ use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
+use crate::policy::upstream::MarkBook;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
@@ -157,6 +158,7 @@ impl Tunnel {
         while !self.is_over() {
             self.turn()?;
         }
+        self.interface.close();
         self.say_stopped();
         if let Some(writer) = self.writer.take() {
             writer.finish();
@@ -414,6 +416,7 @@ fn load_context() -> Result<LoadContext, StartError> {
         workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
         registry: Registry::default(),
         tables: Tables::default(),
+        marks: MarkBook::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }

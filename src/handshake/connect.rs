@@ -16,11 +16,18 @@ use std::time::Duration;
 
 pub const STEP: Step = Step { name: "connecting to the server", run, expired };
 
+/// The failure where no server was even tried.
+const TAKEN_OUT: &str = "every server is taken out";
+
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
     let targets = pair.targets.clone();
     while let Some(server) = pair.facts.chosen(targets.as_deref(), service) {
         let begins = tried.since.is_none();
+        if begins && !server.takes_new() {
+            pass_over(pair, &mut tried);
+            continue;
+        }
         match attempt(pair, &mut tried, server, ctx) {
             Ok(Connecting::Connected) => {
                 let time = tried.since.map_or(Duration::ZERO, |since| ctx.now - since);
@@ -58,6 +65,12 @@ fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> 
     tried.sockets = tried.sockets.wrapping_add(1);
     pair.server = Some(Endpoint::new(Stream::raw(socket), tried.sockets));
     Ok(state)
+}
+
+/// Leaves out a server that the operator has taken out. What others answered says more of a failure than that.
+fn pass_over(pair: &mut Pair, tried: &mut Attempt) {
+    pair.facts.server += 1;
+    tried.failure.get_or_insert_with(|| TAKEN_OUT.into());
 }
 
 /// Counts that `server` was reached.

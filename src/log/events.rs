@@ -28,6 +28,7 @@ pub const EVENTS: &[Event] = &[
     event("stopped", Level::Notice, "the last line of a daemon"),
     event("state", Level::Notice, "one line of the dump at SIGQUIT"),
     event("control-failed", Level::Error, "the control interface met an error of the system and goes on"),
+    event("control-command", Level::Notice, "somebody changed something through the control interface"),
     event("worker-panicked", Level::Error, "a defect in the program ended one connection"),
     event("listening", Level::Notice, "a listener was opened"),
     event("listener-closed", Level::Notice, "a listener was closed"),

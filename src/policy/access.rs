@@ -18,6 +18,21 @@ pub enum Level {
     Admin,
 }
 
+impl Level {
+    /// Every level with its word, the least first.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("read", Self::Read), ("operate", Self::Operate), ("admin", Self::Admin)];
+
+    /// "read", "operate" or "admin".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// What `[control]` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlSettings {

@@ -11,6 +11,7 @@ pub mod append;
 pub mod backlog;
 pub mod epoll;
 pub mod eventfd;
+pub mod identity;
 pub mod openssl;
 pub mod process;
 pub mod signals;

@@ -9,12 +9,14 @@ use nix::sys::socket::{
     self, AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage,
     UnixAddr, sockopt,
 };
+use nix::sys::stat::{self, Mode};
+use nix::unistd::Gid;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
@@ -207,6 +209,42 @@ impl Listening {
             _ => None,
         };
         Ok(Self { fd, address, inode })
+    }
+
+    /// Binds and listens on `path`, where only those may connect whom `mode` and `group` let, from the first moment on.
+    ///
+    /// The kernel gives the new file the permissions that the socket itself has (unix_bind() in net/unix/af_unix.c), so it
+    /// never exists with others; umask(2) would be every thread's, and another one may be making a log file.
+    ///
+    /// # Errors
+    /// The system's: for a group, who is neither root nor in it is refused.
+    pub fn bind_guarded(path: &Path, mode: u32, group: Option<u32>) -> io::Result<Self> {
+        remove_stale(path)?;
+        let address = Address::Unix(path.to_owned());
+        let fd = open(&address)?;
+        stat::fchmod(&fd, Mode::empty())?;
+        socket::bind(fd.as_raw_fd(), &*kernel_address(&address)?)?;
+        let inode = Some(fs::symlink_metadata(path)?.ino());
+        // From here on the file goes with it if something fails.
+        let listening = Self { fd, address, inode };
+        listening.guard(mode, group)?;
+        socket::listen(&listening.fd, Backlog::new(BACKLOG)?)?;
+        Ok(listening)
+    }
+
+    /// Lets others connect to a socket that has a path than so far.
+    ///
+    /// # Errors
+    /// As [`Self::bind_guarded`].
+    pub fn guard(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
+        let Address::Unix(path) = &self.address else { return Ok(()) };
+        // While the group changes, neither the old nor the new one may have what is meant for the other.
+        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;
+        let group = group.unwrap_or_else(|| Gid::effective().as_raw());
+        if fs::metadata(path)?.gid() != group {
+            std::os::unix::fs::chown(path, None, Some(group))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
     /// One connection that waits, with its peer's address.
@@ -492,6 +530,22 @@ mod tests {
         let second = Listening::bind(&address, false).unwrap();
         drop(second);
         assert!(!directory.path().join("s").exists());
+    }
+
+    #[test]
+    fn a_guarded_socket_has_its_mode_whatever_the_umask_and_loses_it_on_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        for wanted in [0o600, 0o660, 0o666, 0o000] {
+            let listening = Listening::bind_guarded(&path, wanted, None).unwrap();
+            assert_eq!(mode(), wanted);
+            listening.guard(0o640, None).unwrap();
+            assert_eq!(mode(), 0o640);
+            let second = Listening::bind_guarded(&path, 0o600, None).unwrap_err();
+            assert_eq!(second.kind(), io::ErrorKind::AddrInUse, "somebody listens there");
+        }
+        assert!(!path.exists());
     }
 
     #[test]

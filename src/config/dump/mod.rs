@@ -6,11 +6,13 @@
 //! paths, never opened. No key holds a secret itself; the first one that does gets a type of its own below, whose
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
+mod control;
 mod policy;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+use self::control::Control;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::tls::AcceptTls;
 use super::address::Target;
@@ -33,6 +35,7 @@ pub(super) fn dump(settings: &Settings) -> String {
             shutdown_timeout: format_duration(settings.global.shutdown_timeout),
             log: Log::of(&settings.global.log),
         },
+        control: Control::of(&settings.control),
         service: settings.services.iter().map(Service::of).collect(),
     };
     // Only maps with keys that are no strings cannot be TOML, and there are none above.
@@ -42,6 +45,8 @@ pub(super) fn dump(settings: &Settings) -> String {
 #[derive(Serialize)]
 struct File {
     global: Global,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<Control>,
     service: Vec<Service>,
 }
 

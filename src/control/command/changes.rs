@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Commands that change something: what is wanted of servers, and what only main can do.
+//!
+//! Not here: closing connections (`connections.rs`), what comes of an order (`control/order.rs`).
+
+use super::shown::server_name;
+use super::{Call, Done};
+use crate::control::order::Order;
+use crate::log;
+use crate::policy::upstream::{Admin, HEAVIEST, Marks, WEIGHT};
+use crate::sys::time;
+use std::sync::Arc;
+
+/// A server that was named.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) service: String,
+    pub(super) route: String,
+    /// What its name resolved to.
+    pub(super) addresses: Vec<String>,
+    pub(super) marks: Arc<Marks>,
+}
+
+pub(super) fn reload(_: &mut Call<'_>) -> Done {
+    Done::Order(Order::Reload)
+}
+
+pub(super) fn drain(_: &mut Call<'_>) -> Done {
+    Done::Order(Order::Drain)
+}
+
+pub(super) fn reopen_logs(_: &mut Call<'_>) -> Done {
+    Done::Order(Order::ReopenLogs)
+}
+
+pub(super) fn log_level(call: &mut Call<'_>) -> Done {
+    match call.words.first().and_then(|word| log::Level::from_name(word)) {
+        Some(level) => Done::Order(Order::LogLevel(level)),
+        None => Done::Refused(format!("Expects one of {}.", log::Level::NAMES.join(", "))),
+    }
+}
+
+pub(super) fn disable(call: &mut Call<'_>) -> Done {
+    set_admin(call, Admin::Maint)
+}
+
+pub(super) fn enable(call: &mut Call<'_>) -> Done {
+    set_admin(call, Admin::Ready)
+}
+
+fn set_admin(call: &mut Call<'_>, admin: Admin) -> Done {
+    match find_server(call) {
+        Ok(server) => {
+            server.marks.set_admin(admin, time::unix());
+            Done::Silent
+        }
+        Err(why) => Done::Refused(why),
+    }
+}
+
+/// `set server B/S state T` and `set server B/S weight N`.
+pub(super) fn set_server(call: &mut Call<'_>) -> Done {
+    let word = |at: usize| call.words.get(at).map(String::as_str);
+    match (word(1), word(2)) {
+        (Some("state"), state) => match state.and_then(Admin::from_name) {
+            Some(admin) => set_admin(call, admin),
+            None => {
+                Done::Refused("'set server <srv> state' expects 'ready', 'drain' and 'maint'.".to_owned())
+            }
+        },
+        (Some("weight"), weight) => {
+            let weight = weight.map(str::to_owned);
+            change_weight(call, weight.as_deref())
+        }
+        _ => Done::Refused("'set server <srv>' only supports 'state' and 'weight'.".to_owned()),
+    }
+}
+
+/// `set weight B/S N`.
+pub(super) fn set_weight(call: &mut Call<'_>) -> Done {
+    let weight = call.words.get(1).cloned();
+    change_weight(call, weight.as_deref())
+}
+
+fn change_weight(call: &mut Call<'_>, weight: Option<&str>) -> Done {
+    let server = match find_server(call) {
+        Ok(server) => server,
+        Err(why) => return Done::Refused(why),
+    };
+    match read_weight(weight) {
+        Ok(weight) => {
+            server.marks.set_weight(weight);
+            Done::Silent
+        }
+        Err(why) => Done::Refused(why.to_owned()),
+    }
+}
+
+/// A weight, or a share of the one that was configured.
+fn read_weight(text: Option<&str>) -> Result<u16, &'static str> {
+    let text = text.filter(|text| !text.is_empty()).ok_or("Require <weight> or <weight%>.")?;
+    let (digits, relative) = match text.strip_suffix('%') {
+        Some(digits) => (digits, true),
+        None => (text, false),
+    };
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) || digits.is_empty() {
+        return Err("Trailing garbage in weight string.");
+    }
+    let number = digits.parse::<u32>().unwrap_or(u32::MAX);
+    // Something that is not nothing stays something.
+    let weight = if relative { number.saturating_mul(u32::from(WEIGHT)).div_ceil(100) } else { number };
+    match u16::try_from(weight) {
+        Ok(weight) if weight <= HEAVIEST => Ok(weight),
+        _ if relative => Err("Relative weight can only lead to 0 to 256 inclusive."),
+        _ => Err("Absolute weight can only be between 0 and 256 inclusive."),
+    }
+}
+
+pub(super) fn get_weight(call: &mut Call<'_>) -> Done {
+    match find_server(call) {
+        Ok(server) => Done::Text(format!("{} (initial {WEIGHT})\n", server.marks.weight())),
+        Err(why) => Done::Refused(why),
+    }
+}
+
+/// The server that the first word names: `service/server`, or `service/route/server` where there is more than one route.
+pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
+    let said = call.words.first().filter(|said| said.contains('/'));
+    let said = said.ok_or_else(|| "Require 'backend/server'.".to_owned())?;
+    let running = call.state.running();
+    let mut knows_service = false;
+    for service in running.plans.iter().map(|plan| &plan.service) {
+        let Some(name) = said.strip_prefix(&*service.name).and_then(|rest| rest.strip_prefix('/')) else {
+            continue;
+        };
+        knows_service = true;
+        for route in &service.routes {
+            let servers = route.upstream.servers.iter();
+            let mut servers = servers
+                .filter(|server| server_name(service.routes.len(), &route.name, &server.name) == name)
+                .peekable();
+            let Some(marks) = servers.peek().and_then(|server| server.marks.clone()) else { continue };
+            let addresses = servers.map(|server| server.address.to_string()).collect();
+            let (service, route) = (service.name.to_string(), route.name.to_string());
+            return Ok(Found { service, route, addresses, marks });
+        }
+    }
+    Err(if knows_service { "No such server." } else { "No such backend." }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_numbers_or_shares() {
+        for (text, expected) in [
+            ("0", Ok(0)),
+            ("256", Ok(256)),
+            ("50%", Ok(1)),
+            ("0%", Ok(0)),
+            ("300%", Ok(3)),
+            ("257", Err("Absolute weight can only be between 0 and 256 inclusive.")),
+            ("99999999999999999999", Err("Absolute weight can only be between 0 and 256 inclusive.")),
+            ("99999%", Err("Relative weight can only lead to 0 to 256 inclusive.")),
+            ("1x", Err("Trailing garbage in weight string.")),
+            ("-1", Err("Trailing garbage in weight string.")),
+            ("%", Err("Trailing garbage in weight string.")),
+            ("", Err("Require <weight> or <weight%>.")),
+        ] {
+            assert_eq!(read_weight(Some(text)), expected, "{text:?}");
+        }
+        assert_eq!(read_weight(None), Err("Require <weight> or <weight%>."));
+    }
+}
