@@ -449,6 +449,7 @@ impl Handler for Box<Reader> {
         // What fired is off.
         match self.wait.take() {
             Some(Wait::Leaving) => return Verdict::Close(Gone::Done),
+            Some(Wait::Output(_)) => return Verdict::Close(Gone::Stalled),
             Some(Wait::Idle(_) | Wait::Request(_)) => {
                 let last = self.talk.late();
                 if last.is_empty() {
@@ -457,7 +458,6 @@ impl Handler for Box<Reader> {
                 self.output.put(last);
                 self.then = Then::Close;
             }
-            Some(Wait::Output(_)) => return Verdict::Close(Gone::Stalled),
             Some(Wait::Worker(_) | Wait::Order(_)) | None => {}
         }
         match &mut self.busy {

@@ -174,6 +174,11 @@ impl Serving {
         self.state.now = clock();
         self.readers.wait(Some(self.patience()))?;
         self.state.now = clock();
+        self.work()
+    }
+
+    /// What a turn does, once it is awake and knows the time.
+    fn work(&mut self) -> io::Result<()> {
         let woken = self.readers.run(self.state.now, &mut self.state);
         if woken.by(BELL) {
             self.control.bell.drain();
@@ -374,3 +379,6 @@ fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

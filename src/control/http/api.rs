@@ -205,6 +205,7 @@ fn connections(fields: &Fields, manner: Manner) -> Result<Answer, Response> {
         name: owned("name"),
         server: owned("server"),
         state: state.to_owned(),
+        ..Wanted::default()
     };
     let format = Box::new(Rows::default());
     let rows = List { wanted, from, most, act: Act::Look, format, then: Then::Keep };
