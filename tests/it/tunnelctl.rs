@@ -121,6 +121,24 @@ fn a_reload_says_what_came_of_it() {
 }
 
 #[test]
+fn a_server_is_taken_out_and_in_and_a_wrong_one_is_refused() {
+    let backend = Backend::echo(Listening::default());
+    let tunnel = tunnel(&backend);
+    let server = format!("web/{}", backend.address());
+    for (state, shown) in [("maint", "maint"), ("drain", "drain"), ("ready", "ready")] {
+        let done = said(&tunnel, &["server", &server, state]);
+        assert_eq!(done, format!("{server} is marked {state}\n"));
+        let servers = said(&tunnel, &["servers"]);
+        let row = servers.lines().find(|line| line.starts_with(&server)).unwrap_or_default();
+        assert!(row.split_whitespace().any(|word| word == shown), "{servers}");
+    }
+    let wrong = ctl(&tunnel, &["server", "web/192.0.2.1:1", "drain"]).expect(1);
+    assert!(wrong.err.starts_with("tunnelctl: "), "{}", wrong.err);
+    echo(&mut Peer::plain(tunnel.address("web")), b"hello");
+    tunnel.wait_closed(1);
+}
+
+#[test]
 fn the_log_follows_the_level_and_a_wrong_one_is_refused_here() {
     let backend = Backend::echo(Listening::default());
     let tunnel = tunnel(&backend);
