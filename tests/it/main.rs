@@ -55,3 +55,4 @@ mod syslogd;
 mod told;
 mod transfer;
 mod truncation;
+mod tunnelctl;
