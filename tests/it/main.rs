@@ -30,6 +30,7 @@ mod identity;
 mod init_script;
 mod injection;
 mod limits;
+mod listing;
 mod logging;
 mod phases;
 mod program;
