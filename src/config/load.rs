@@ -160,9 +160,9 @@ impl Loader<'_> {
                 name: endpoint.text.value.as_str().into(),
                 address,
                 tls_name: tls_name.as_deref().map(Into::into),
-                stats: Arc::default(),
                 // Asked for once nothing can fail any more.
                 marks: None,
+                stats: Arc::default(),
             }));
         }
         servers
@@ -322,14 +322,14 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 
 /// One plan for the service, shared by all its addresses.
 fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
-    find_stats(&settings.name, &mut loaded.routes, &context.registry);
-    let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
-    let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     for route in &mut loaded.routes {
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
         }
     }
+    find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
+    let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
         name: settings.name.as_str().into(),
         mode: settings.mode.name,

@@ -12,8 +12,8 @@ const HISTORY: usize = 60;
 /// Columns of what stands before a line.
 const LABEL: usize = 13;
 
-/// Causes of failure that are listed; the rest is a number.
-const CAUSES: usize = 5;
+/// Causes of failure that are listed.
+const CAUSES: usize = 20;
 
 /// What `status` prints.
 pub(crate) fn lines(seen: &Snapshot) -> Vec<Line> {
@@ -192,9 +192,9 @@ fn failures(failures: &[Failures], now: f64) -> Vec<Line> {
     if most.is_empty() {
         return vec![Line::of("none", Tone::Good)];
     }
-    most.sort_by(|a, b| b.count.cmp(&a.count));
+    most.sort_by_key(|one| std::cmp::Reverse(one.count));
     let mut lines = Vec::new();
-    for one in most.iter().take(CAUSES * 4) {
+    for one in most.iter().take(CAUSES) {
         let last = match (one.last > 0.0, one.last_client.is_empty()) {
             (false, _) => String::new(),
             (true, true) => format!(", last {}", ago(one.last, now)),

@@ -158,6 +158,7 @@ impl Tunnel {
         while !self.is_over() {
             self.turn()?;
         }
+        self.interface.close();
         self.say_stopped();
         if let Some(writer) = self.writer.take() {
             writer.finish();

@@ -13,6 +13,7 @@ use crate::control::state::Sources;
 use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
+use crate::policy::access::ControlSettings;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
@@ -71,6 +72,11 @@ impl Interface {
     /// The system's.
     pub(super) fn settle(&self, config: &Config) -> io::Result<()> {
         self.control.settle(config.control.clone())
+    }
+
+    /// Listens to nobody any more, and removes the socket's file; who has asked is still answered, as far as time allows.
+    pub(super) fn close(&self) {
+        let _nothing_is_bound = self.control.settle(ControlSettings::default());
     }
 
     /// Publishes what `change` makes of what was published last.

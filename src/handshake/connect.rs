@@ -67,6 +67,12 @@ fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> 
     Ok(state)
 }
 
+/// Leaves out a server that the operator has taken out. What others answered says more of a failure than that.
+fn pass_over(pair: &mut Pair, tried: &mut Attempt) {
+    pair.facts.server += 1;
+    tried.failure.get_or_insert_with(|| TAKEN_OUT.into());
+}
+
 /// Counts that `server` was reached.
 fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
     server.stats.add(ctx.worker, Counter::Accepted, 1);
@@ -81,12 +87,6 @@ fn count_failure(pair: &Pair, server: &Server, ctx: &Ctx) {
     for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
         stats.add(ctx.worker, Counter::ConnectErrors, 1);
     }
-}
-
-/// Leaves out a server that the operator has taken out. What others answered says more of a failure than that.
-fn pass_over(pair: &mut Pair, tried: &mut Attempt) {
-    pair.facts.server += 1;
-    tried.failure.get_or_insert_with(|| TAKEN_OUT.into());
 }
 
 /// Gives this server up.

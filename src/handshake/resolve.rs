@@ -63,8 +63,8 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         name: format!("{name}:{}", address.port()).into(),
         address: Address::Inet(address),
         tls_name: Some(name.clone()),
-        stats: Arc::clone(&route.upstream.named),
         marks: None,
+        stats: Arc::clone(&route.upstream.named),
     };
     let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
     if servers.is_empty() {

@@ -35,9 +35,9 @@ pub struct Server {
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
-    pub stats: Arc<Scope>,
     /// What the operator says of it; nothing of a server that a client named.
     pub marks: Option<Arc<Marks>>,
+    pub stats: Arc<Scope>,
 }
 
 impl Server {

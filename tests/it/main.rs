@@ -18,6 +18,7 @@ mod closing;
 mod command_line;
 mod config_errors;
 mod connect;
+mod control_http;
 mod daemonize;
 mod explain;
 mod half_close;

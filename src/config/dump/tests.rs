@@ -14,6 +14,16 @@ workers = 3
 max_connections = 7
 shutdown_timeout = "90s"
 log = { target = "syslog", facility = "daemon", level = "debug", socket = "/run/log \"q\"" }
+[control]
+socket = "run/control"
+mode = "0660"
+group = "adm"
+admin = ["root", "@adm"]
+operate = ["1000"]
+http = "127.0.0.1:9180"
+hosts = ["Stats.example.org"]
+tokens = [{ file = "token", level = "operate" }]
+certificates = [{ cn = "ops", level = "admin" }]
 [[service]]
 name = "one"
 mode = "relay"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the configuration as a whole: what is refused, with which words, and that nothing makes it panic.
 
+mod control;
 mod layers;
 mod refused;
 mod refused_layers;
@@ -62,6 +63,11 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "top level" => format!("{key} = {value}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
+        "[control]" => format!("{title}\n{key} = {value}\n"),
+        "[control] tokens" | "[control] certificates" => {
+            let list = title.rsplit(' ').next().unwrap();
+            format!("[control]\n{list} = [{{ {key} = {value} }}]\n")
+        }
         "[global] log" => format!("[global.log]\n{key} = {value}\n"),
         "[[service.rule]]" | "[[service.route]]" => {
             let action = if key == "reply" { "action = \"reject\"\n" } else { "" };

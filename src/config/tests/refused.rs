@@ -28,6 +28,50 @@ const BAD_GLOBALS: &[(&str, &str)] = &[
     ("log = 1979-05-27", "7: error: `log` must be a table, not a date"),
 ];
 
+/// What `[control]` says (so the line is 2), and what is said about it.
+const BAD_CONTROLS: &[(&str, &str)] = &[
+    ("sokcet = \"/run/t\"", "1: error: unknown key \"sokcet\" in [control]"),
+    ("level = \"info\"", "1: error: unknown key \"level\" in [control]"),
+    ("socket = 1", "10: error: `socket` must be a string, not an integer"),
+    ("socket = \"\"", "10: error: `socket` must not be empty"),
+    ("socket = \"unix:/run/t\"", "10: error: `socket` is a path, without `unix:`"),
+    ("socket = \"unix:@t\"", "10: error: `socket` is a path, without `unix:`"),
+    ("mode = 0o600", "8: error: `mode` must be a string, not an integer"),
+    ("mode = \"\"", "8: error: \"\" is not a mode"),
+    ("mode = \"rw\"", "8: error: \"rw\" is not a mode"),
+    ("mode = \"0680\"", "8: error: \"0680\" is not a mode"),
+    ("mode = \"+600\"", "8: error: \"+600\" is not a mode"),
+    ("mode = \"1777\"", "8: error: \"1777\" is not a mode"),
+    ("mode = \"77777777777777\"", "8: error: \"77777777777777\" is not a mode"),
+    ("group = 4", "9: error: `group` must be a string, not an integer"),
+    ("group = \"\"", "9: error: \"\" is no name"),
+    ("admin = []", "9: error: `admin` must not be empty"),
+    ("admin = [1000]", "10: error: `admin` must be a string, not an integer"),
+    ("operate = [\"a\", \"@\"]", "17: error: \"@\" is no name"),
+    ("http = 9180", "8: error: `http` must be a string, not an integer"),
+    ("http = \"127.0.0.1\"", "8: error: the address \"127.0.0.1\" has no port"),
+    ("http = \"localhost:80\"", "8: error: `http` must be an address in numbers, not \"localhost:80\""),
+    ("http = \"unix:/run/t\"", "8: error: `http` must be an address in numbers, not \"unix:/run/t\""),
+    ("hosts = \"a.example:80\"", "9: error: \"a.example:80\" is not a host name"),
+    ("hosts = [\"a b\"]", "10: error: \"a b\" is not a host name"),
+    ("tokens = \"secret\"", "10: error: `tokens` must be a list of tables, not a string"),
+    ("tokens = [\"secret\"]", "11: error: `tokens` must be a table, not a string"),
+    ("tokens = [{}]", "11: error: an entry of `tokens` without `file`"),
+    ("tokens = [{ file = \"t\" }]", "11: error: an entry of `tokens` without `level`"),
+    ("tokens = [{ level = \"read\" }]", "11: error: an entry of `tokens` without `file`"),
+    ("tokens = [{ file = \"t\", level = \"root\" }]", "33: error: unknown level \"root\""),
+    (
+        "tokens = [{ token = \"t\", level = \"read\" }]",
+        "13: error: unknown key \"token\" in [control] tokens",
+    ),
+    ("certificates = [{ cn = \"\", level = \"read\" }]", "24: error: `cn` must not be empty"),
+    ("certificates = [{ cn = \"a\", level = 1 }]", "37: error: `level` must be a string, not an integer"),
+    (
+        "certificates = [{ cm = \"a\", level = \"read\" }]",
+        "19: error: unknown key \"cm\" in [control] certificates",
+    ),
+];
+
 /// What stands after the good service (so the line is 5), and what is said about it.
 const BAD_SERVICE_KEYS: &[(&str, &str)] = &[
     ("acept = \"*:1\"", "1: error: unknown key \"acept\" in [[service]]"),
@@ -172,6 +216,9 @@ fn every_bad_file_is_refused_with_its_own_words() {
     };
     for (line, message) in BAD_GLOBALS {
         refused(format!("[global]\n{line}\n{GOOD}"), format!("t.conf:2:{message}"));
+    }
+    for (line, message) in BAD_CONTROLS {
+        refused(format!("[control]\n{line}\n{GOOD}"), format!("t.conf:2:{message}"));
     }
     for (line, message) in BAD_SERVICE_KEYS {
         let place =

@@ -57,10 +57,12 @@ impl Detail {
             div.lead {
                 (condition(connection)) " " (connection.doing)
                 @if !connection.waits_for.is_empty() { ", waits for " (connection.waits_for) }
-                @if self.sight.level >= Level::Operate { " " (kill(connection.id)) }
+                @if self.sight.level >= Level::Operate { " " (kill(connection.id, PATH)) }
             }
-            (section("timeline", "Timeline", &timeline(connection, self.sight.snapshot.at)))
-            (section("facts", "What is known of it", &facts(connection)))
+            div.pair {
+                (section("timeline", "Timeline", &timeline(connection, self.sight.snapshot.at)))
+                (section("facts", "What is known of it", &facts(connection)))
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use super::Sight;
 use super::draw::{Mood, sparkline};
 use super::frame::serving;
 use super::parts::{
-    Column, cell, condition, handshakes_failed, moment, nothing, number, picture, section, standing, table,
-    text, tile,
+    Column, cell, condition, handshakes_failed, moment, nothing, number, picture, plain_table, section,
+    standing, text, tile,
 };
 use super::words::{bits, bytes, count, percent, plural, rate, share, span, timing, urlencoded};
 use crate::control::model::{History, Process, Server, Service};
@@ -39,7 +39,7 @@ pub(super) fn draw(sight: &Sight) -> Markup {
         @if snapshot.services.is_empty() {
             (nothing("There is no service yet."))
         } @else {
-            (section("services", "Services", &table("by-service", "Services, now and in the last five minutes", COLUMNS, &rows)))
+            (section("services", "Services", &plain_table("by-service", "Services, now and in the last five minutes", COLUMNS, &rows)))
         }
         (listeners(sight))
     }
@@ -214,5 +214,5 @@ fn listeners(sight: &Sight) -> Markup {
     if snapshot.listeners.is_empty() {
         return html! {};
     }
-    section("listeners", "Listeners", &table("by-listener", "Bound sockets", COLUMNS, &rows))
+    section("listeners", "Listeners", &plain_table("by-listener", "Bound sockets", COLUMNS, &rows))
 }
