@@ -31,6 +31,7 @@ mod identity;
 mod init_script;
 mod injection;
 mod limits;
+mod listing;
 mod logging;
 mod page;
 mod phases;
