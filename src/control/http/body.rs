@@ -154,7 +154,10 @@ mod tests {
     use super::*;
 
     /// What becomes of a chunked body that comes in pieces of `step` bytes: status of the refusal, or body and rest.
-    fn chunked(wire: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, u16> {
+    /// The body, and what is behind it.
+    type Read = Option<(Vec<u8>, Vec<u8>)>;
+
+    fn chunked(wire: &[u8], step: usize) -> Result<Read, u16> {
         let mut body = Body::new(Framing::Chunked).unwrap();
         let mut input = Vec::new();
         let mut pieces = wire.chunks(step);
