@@ -51,6 +51,7 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod small_buffer;
+mod statistics;
 mod stuck;
 mod syslogd;
 mod told;
