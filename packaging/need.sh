@@ -124,6 +124,7 @@ else
 fi
 
 # What drives the browser in tests/it/page.rs: as its lock file says, and anew when that has changed.
-if [ "$1" = test ] && ! [ tests/page/node_modules/.package-lock.json -nt tests/page/package-lock.json ]; then
+installed=tests/page/node_modules/.package-lock.json
+if [ "$1" = test ] && [ -z "$(find "$installed" -newer tests/page/package-lock.json 2>/dev/null)" ]; then
     npm ci --prefix tests/page --ignore-scripts --no-audit --no-fund
 fi

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use std::time::Duration;
 const HOSTILE: &str = "\"><script>window.pwned=1</script>";
 
 const TOKEN: &str = "operate-0123456789abcdef";
+
+/// Between two rounds of the clients: traffic that can be seen, and leaves the machine to the browser.
+const ROUND: Duration = Duration::from_millis(250);
 
 /// How long the browser may take for everything.
 const LIMIT: Duration = Duration::from_secs(420);
@@ -75,14 +79,15 @@ fn output() -> PathBuf {
 
 /// Clients that come and go until this is dropped.
 struct Traffic {
-    over: Arc<AtomicBool>,
+    /// Dropped to end it.
+    over: Option<Sender<()>>,
     rounds: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Traffic {
     fn start(pki: &Pki, web: SocketAddr, imaps: SocketAddr) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
+        let (over, ends) = channel();
         let rounds = Arc::new(AtomicUsize::new(0));
         let trusting =
             |name: &str| TlsClient::with(pki, |builder| builder.set_verify(SslVerifyMode::NONE)).named(name);
@@ -105,10 +110,10 @@ impl Traffic {
             TlsClient::new(pki).named(HOSTILE),
         ];
         let thread = thread::spawn({
-            let (over, rounds) = (Arc::clone(&over), Arc::clone(&rounds));
-            move || come_and_go(staying, &coming, web, &over, &rounds)
+            let rounds = Arc::clone(&rounds);
+            move || come_and_go(staying, &coming, web, &ends, &rounds)
         });
-        Self { over, rounds, thread: Some(thread) }
+        Self { over: Some(over), rounds, thread: Some(thread) }
     }
 }
 
@@ -117,11 +122,11 @@ fn come_and_go(
     mut staying: Vec<Peer>,
     coming: &[TlsClient],
     web: SocketAddr,
-    over: &AtomicBool,
+    ends: &Receiver<()>,
     rounds: &AtomicUsize,
 ) {
     let mut size = 1;
-    while !over.load(Ordering::SeqCst) {
+    while ends.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
         size = size % 40_000 + 1_500;
         let message = vec![b'x'; size];
         // Those that the browser ended are gone.
@@ -141,6 +146,8 @@ fn come_and_go(
             if let Ok(mut peer) = client.connect(web) {
                 let _ = peer.try_send(b"hello");
                 let _ = peer.read(&mut [0; 5]);
+                peer.half_close();
+                peer.receive_all();
             }
         }
         if let Ok(mut peer) = Peer::try_plain(web) {
@@ -153,7 +160,7 @@ fn come_and_go(
 
 impl Drop for Traffic {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.over.take();
         if let Some(thread) = self.thread.take() {
             // Its panic would only hide what the test has to say.
             let _ = thread.join();

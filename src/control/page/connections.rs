@@ -164,7 +164,7 @@ impl Listed {
         let columns: Vec<Column> = COLUMNS.iter().copied().chain(kills.then_some(ENDING)).collect();
         let then = self.link(None);
         let rows = html! { @for connection in &self.rows { (row(connection, kills.then_some(&then))) } };
-        table("live", "Live connections, the newest first on each worker", &columns, &rows)
+        table("live", "Live connections, worker by worker, the oldest first on each", &columns, &rows)
     }
 }
 
