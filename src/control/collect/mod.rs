@@ -41,13 +41,21 @@ pub(in crate::control) struct Collected {
     meters: Meters,
     loads: Loads,
     failures: Failures,
-    /// The last snapshot, and until when it is good.
-    last: Option<(Instant, Arc<Snapshot>)>,
+    /// The last snapshot.
+    last: Option<Last>,
     /// Looked up once: these do not change.
     user: String,
     node: String,
     /// When the last tick was.
     ticked: Instant,
+}
+
+/// A snapshot that is kept: until then, and while main has published nothing else.
+#[derive(Debug)]
+struct Last {
+    until: Instant,
+    running: Arc<Running>,
+    snapshot: Arc<Snapshot>,
 }
 
 /// What every part of a snapshot is made from.
@@ -83,18 +91,17 @@ impl Collected {
 
 impl State {
     /// Everything but the connections, as it is now, or was a moment ago.
-    pub fn snapshot(&mut self) -> Snapshot {
-        if let Some((until, snapshot)) = &self.collected.last {
-            if clock() < *until {
-                return Snapshot::clone(snapshot);
-            }
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        let (running, began) = (self.running(), clock());
+        let is_good = |last: &&Last| began < last.until && Arc::ptr_eq(&last.running, &running);
+        if let Some(last) = self.collected.last.as_ref().filter(is_good) {
+            return Arc::clone(&last.snapshot);
         }
-        let began = clock();
-        let snapshot = Arc::new(self.collect());
+        let snapshot = Arc::new(self.collect(&running));
         let ended = clock();
         let until = ended + (ended.saturating_duration_since(began) * KEPT).min(LONGEST_KEPT);
-        self.collected.last = Some((until, Arc::clone(&snapshot)));
-        Snapshot::clone(&snapshot)
+        self.collected.last = Some(Last { until, running, snapshot: Arc::clone(&snapshot) });
+        snapshot
     }
 
     /// Something was changed through us: whoever asks next shall see it.
@@ -102,11 +109,10 @@ impl State {
         self.collected.last = None;
     }
 
-    fn collect(&mut self) -> Snapshot {
-        let running = self.running();
+    fn collect(&mut self, running: &Running) -> Snapshot {
         self.take_failures();
         let (certificates, certificates_total) = (self.certificates(), self.certificates.total());
-        let view = View { state: self, running: &running, clock: self.sources.registry.clock() };
+        let view = View { state: self, running, clock: self.sources.registry.clock() };
         let listeners = listeners::listeners(&view);
         let services = services::services(&view, &listeners);
         let mut snapshot = Snapshot {

@@ -97,7 +97,7 @@ impl Listed {
     /// The same filter from another place on.
     fn link(&self, after: Option<&str>) -> String {
         let wanted = &self.wanted;
-        let limit = (self.most != ROWS).then(|| self.most.to_string()).unwrap_or_default();
+        let limit = if self.most == ROWS { String::new() } else { self.most.to_string() };
         let fields = [
             ("service", wanted.service.as_str()),
             ("client", &wanted.client),

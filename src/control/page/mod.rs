@@ -36,6 +36,7 @@ use super::state::State;
 use crate::connection::view::Wanted;
 use crate::policy::access::Level;
 use maud::Markup;
+use std::sync::Arc;
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub fn page(path: &str, query: &[(String, String)], visitor: &Visitor, state: &m
         return None;
     }
     let sight = Sight {
-        snapshot: state.snapshot(),
+        snapshot: Arc::unwrap_or_clone(state.snapshot()),
         failures: state.failures(),
         effective: state.effective(),
         level: visitor.level,
