@@ -74,7 +74,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),
     ("toml", &["config/"]),
-    ("serde", &["config/", "connection/view.rs", "control/", "ctl/client.rs", "ctl/connections.rs", "explain.rs"]),
+    (
+        "serde",
+        &["config/", "connection/view.rs", "control/", "ctl/client.rs", "ctl/connections.rs", "explain.rs"],
+    ),
     ("getopts", &["args.rs", "ctl/args.rs"]),
     ("syslog", &["log/"]),
     ("form_urlencoded", &["control/http/query.rs"]),
