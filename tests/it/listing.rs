@@ -132,6 +132,15 @@ fn check(listing: &Listing, stayed: &BTreeSet<String>) -> usize {
     ids.len()
 }
 
+/// Ends the threads of a scope also where a test fails, or it would wait for them for ever.
+struct Over<'a>(&'a [&'a AtomicBool]);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
+    }
+}
+
 /// Opens and closes connections until `over`, in every way there is.
 fn churn(address: SocketAddr, over: &AtomicBool, count: &AtomicUsize) {
     while !over.load(Ordering::Relaxed) {
@@ -179,6 +188,7 @@ fn everybody_who_stays_is_told_exactly_once_to_every_reader() {
     let address = watched.tunnel.address("churns");
     let mut peak = 0;
     let (told, before) = thread::scope(|scope| {
+        let _ends = Over(&[&over, &read]);
         for _ in 0..CHURNERS {
             scope.spawn(|| churn(address, &over, &churned));
         }
@@ -204,7 +214,6 @@ fn everybody_who_stays_is_told_exactly_once_to_every_reader() {
             check_slow(stream, text, stayed);
         }
         assert!(during > 2_000, "only {during} came and went");
-        over.store(true, Ordering::Relaxed);
         (told, before)
     });
     assert!(told >= rounds * readers / 2 * stayed.len());
