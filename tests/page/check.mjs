@@ -80,6 +80,12 @@ async function open(page, path) {
   return response;
 }
 
+/** The page of a connection that is there to stay. */
+async function detail(page) {
+  await open(page, "/connections?name=localhost");
+  return page.locator("#live tbody th a").first().getAttribute("href");
+}
+
 const stem = (path) => path.slice(1).replaceAll("/", "-") || "overview";
 
 /** Axe in both schemes, pictures at all widths, nothing wider than the window. */
@@ -87,7 +93,7 @@ async function looks() {
   for (const colorScheme of ["light", "dark"]) {
     const made = await context({ colorScheme, reducedMotion: "reduce" });
     const page = await made.newPage();
-    for (const path of VIEWS) {
+    for (const path of [...VIEWS, await detail(page)]) {
       const response = await open(page, path);
       const policy = response.headers()["content-security-policy"] ?? "";
       check(policy.includes("default-src 'none'") && !policy.includes("unsafe"), `${path}: policy ${policy}`);
