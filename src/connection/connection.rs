@@ -10,7 +10,7 @@ use super::context::{Answer, Ctx};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
-use super::pace::{self, Pace};
+use super::pace::Pace;
 use super::pair::Pair;
 use super::plan::Plan;
 use super::refusal;
@@ -130,14 +130,6 @@ impl Connection {
 
     fn timeouts(&self) -> &Timeouts {
         &self.plan.service.timeouts
-    }
-
-    /// Counts what has moved since this was last called.
-    fn count_bytes(&mut self, ctx: &Ctx) {
-        let totals = [self.pair.up.read(), self.pair.down.written()];
-        if let Some(moved) = self.pace.note(totals, ctx.at()) {
-            pace::count(self.pair.stays.scopes(), ctx.worker, moved);
-        }
     }
 
     /// Takes it as far as it goes.

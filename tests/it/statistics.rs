@@ -8,9 +8,10 @@ use crate::harness::{
 };
 use crate::program::{echo, plain, plain_at};
 use crate::reload::reload_well;
+use openssl::ssl::{SslContextBuilder, SslVersion};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -477,6 +478,68 @@ fn failures_say_who_met_them_and_what_to_do() {
         (Some("web"), Some("reading the ClientHello"))
     );
     assert_eq!(errors[1]["cause"], "client-rejects-our-certificate");
+}
+
+#[test]
+fn failed_handshakes_are_told_apart() {
+    let (pki, other, control) = (Pki::new(), Pki::named("Another Authority"), Control::new());
+    let backend = Backend::echo(Listening::default());
+    let services = format!(
+        "[[service]]\nname = \"web\"\nconnect = \"{}\"\n\
+         accept = {{ address = \"127.0.0.1:0\", tls = {{ {}, client_ca = \"{}\" }} }}\n",
+        backend.address(),
+        pki.server.toml(),
+        pki.ca.display()
+    );
+    let tunnel = Tunnel::start(&control.beside(&services));
+    let at_tls12 = |builder: &mut SslContextBuilder| {
+        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    };
+    let good = pki.issue_common_name("good", "good", 10);
+    let clients = [
+        ("no-certificate", TlsClient::with(&pki, at_tls12)),
+        ("unknown-ca", TlsClient::certified(&pki, &other.issue_common_name("other", "other", 10))),
+        ("certificate-expired", TlsClient::certified(&pki, &pki.issue_common_name("old", "old", -5))),
+        ("client-rejects-our-certificate", TlsClient::certified(&other, &good)),
+        (
+            "unsupported-protocol",
+            TlsClient::with(&pki, |builder| {
+                builder.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+                builder.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
+                builder.set_max_proto_version(Some(SslVersion::TLS1_1)).unwrap();
+            }),
+        ),
+        (
+            "no-shared-cipher",
+            TlsClient::with(&pki, |builder| {
+                at_tls12(builder);
+                builder.set_cipher_list("AES128-SHA").unwrap();
+            }),
+        ),
+    ];
+    for (cause, client) in clients {
+        // With TLS 1.3 a client's handshake is complete before the server has judged its certificate.
+        if let Ok(mut peer) = client.connect(tunnel.address("web")) {
+            assert_ne!(peer.receive_all().1, End::Clean, "{cause}");
+        }
+        let mut told = Value::Null;
+        wait_for(cause, || {
+            told = control.service("web");
+            count_of(&told, cause) == 1
+        });
+        let hint =
+            told["failures"].as_array().unwrap().iter().find(|one| one["cause"] == cause).unwrap()["hint"]
+                .clone();
+        assert!(!hint.as_str().unwrap().is_empty(), "{cause}");
+    }
+    let early = TcpStream::connect(tunnel.address("web")).unwrap();
+    drop(early);
+    wait_for("the last one", || count_of(&control.service("web"), "client-closed-early") == 1);
+    assert_eq!(number(&control.service("web"), "tls/handshakes"), 0);
+    let mut peer = TlsClient::certified(&pki, &good).connect(tunnel.address("web")).unwrap();
+    echo(&mut peer, b"in order");
+    let connections = control.ask("show connections json");
+    assert_eq!(connections["connections"][0]["client_cn"], "good", "{connections}");
 }
 
 #[test]
