@@ -142,8 +142,11 @@ fn timing(timing: &Timing) -> String {
 }
 
 fn reload(reload: &Reload, now: f64, config: &str) -> Vec<Line> {
-    let since = format!("{config}, in effect since {}", ago(reload.in_effect_since, now).replace(" ago", ""));
-    let mut lines = vec![labelled("configured").and(since)];
+    let since = format!("{config}, in effect for {}", span((now - reload.in_effect_since).max(0.0)));
+    let mut lines = Vec::new();
+    if reload.in_effect_since > 0.0 {
+        lines.push(labelled("configured").and(since));
+    }
     let line = labelled("last load").and(format!("{}: ", ago(reload.last, now)));
     let counts = format!(" ({} applied, {} refused)", reload.applied, reload.refused);
     lines.push(if reload.ok {

@@ -36,7 +36,7 @@ pub(super) fn page(query: &[(String, String)], sight: Sight) -> Page {
     let from = field("after").parse().ok();
     let format =
         Box::new(Listed { sight, wanted: wanted.clone(), most, later: from.is_some(), rows: Vec::new() });
-    Page::Connections { wanted, from, most, format }
+    Page::Connections { wanted: Box::new(wanted), from, most, format }
 }
 
 /// Gathers the rows of a page.
@@ -97,7 +97,7 @@ impl Listed {
     /// The same filter from another place on.
     fn link(&self, after: Option<&str>) -> String {
         let wanted = &self.wanted;
-        let limit = (self.most != ROWS).then(|| self.most.to_string()).unwrap_or_default();
+        let limit = if self.most == ROWS { String::new() } else { self.most.to_string() };
         let fields = [
             ("service", wanted.service.as_str()),
             ("client", &wanted.client),
@@ -164,7 +164,7 @@ impl Listed {
         let columns: Vec<Column> = COLUMNS.iter().copied().chain(kills.then_some(ENDING)).collect();
         let then = self.link(None);
         let rows = html! { @for connection in &self.rows { (row(connection, kills.then_some(&then))) } };
-        table("live", "Live connections, the newest first on each worker", &columns, &rows)
+        table("live", "Live connections, worker by worker, the oldest first on each", &columns, &rows)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::draw::{Mood, state};
 use super::words::{ago, clock, date, stamp};
-use crate::control::model::{Failures, Server};
+use crate::control::model::{Failures, History, Server};
 use maud::{Markup, html};
 
 /// A table that scrolls by itself where it is too wide. `key` names it within its page and keeps its sorting.
@@ -95,6 +95,13 @@ pub(super) fn tile(name: &str, figure: &str, remark: &Markup) -> Markup {
             dd.remark { (remark) }
         }
     }
+}
+
+/// How many samples a history has when it is full; fewer are shown at the right.
+pub(super) fn places(history: &History) -> f64 {
+    /// Seconds, as the model says.
+    const SPAN: f64 = 300.0;
+    if history.step > 0.0 { SPAN / history.step } else { 1.0 }
 }
 
 /// What is said where there is nothing to show.
