@@ -21,7 +21,7 @@ flags   := --locked $(if $(FEATURES),--features $(FEATURES))
 need    := sh packaging/need.sh
 target  := $(or $(CARGO_TARGET_DIR),target)
 binary  := $(target)/release/tunnel
-scripts := .ci/run packaging/tunnel.init $(wildcard packaging/*.sh)
+scripts := .ci/run packaging/tunnel.init packaging/tunnelctl.bash-completion $(wildcard packaging/*.sh)
 pages   := $(wildcard man/*.[1-8])
 
 .DEFAULT_GOAL := help

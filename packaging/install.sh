@@ -1,15 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install.sh install BINARY | uninstall: puts the daemon, its pages, services and configuration under DESTDIR, programs
-# under PREFIX (/usr/local). Starts and stops nothing. Files an administrator edits are never overwritten: the new text
+# install.sh install BINARY | uninstall: puts the daemon, the tunnelctl that lies beside it, their pages, services and
+# configuration under DESTDIR, programs under PREFIX (/usr/local). Starts and stops nothing. Files an administrator edits are never overwritten: the new text
 # comes beside them as FILE.new, and uninstall leaves them.
 set -eu
 
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}
 sbin=$root$prefix/sbin
+bin=$root$prefix/bin
 share=$root$prefix/share
 examples=$share/doc/tunnel/examples
+completions=$share/bash-completion/completions
 units=$root$prefix/lib/systemd/system
 action=${1:-}
 cd "$(dirname "$0")/.."
@@ -41,6 +43,10 @@ install_all() {
     # A new file and a rename: the program may be running, and must not be cut short at any moment.
     install -m 755 "$1" "$sbin/tunnel.new"
     mv -f "$sbin/tunnel.new" "$sbin/tunnel"
+    mkdir -p "$bin" "$completions"
+    install -m 755 "$(dirname "$1")/tunnelctl" "$bin/tunnelctl.new"
+    mv -f "$bin/tunnelctl.new" "$bin/tunnelctl"
+    install -m 644 packaging/tunnelctl.bash-completion "$completions/tunnelctl"
     for page in man/*.[1-8]; do
         mkdir -p "$share/man/man${page##*.}"
         install -m 644 "$page" "$share/man/man${page##*.}/"
@@ -54,7 +60,8 @@ install_all() {
 }
 
 uninstall_all() {
-    rm -f "$sbin/tunnel" "$units/tunnel.service" "$root/etc/tunnel/tunnel.conf.new" "$root/etc/default/tunnel.new"
+    rm -f "$sbin/tunnel" "$bin/tunnelctl" "$completions/tunnelctl" "$units/tunnel.service"
+    rm -f "$root/etc/tunnel/tunnel.conf.new" "$root/etc/default/tunnel.new"
     rm -f "$root/etc/init.d/tunnel" "$root/etc/init.d/tunnel.new"
     for page in man/*.[1-8]; do
         rm -f "$share/man/man${page##*.}/$(basename "$page")"

@@ -89,6 +89,9 @@ if [ "$1" = --install ]; then
     exit
 fi
 
+# The browser's driver comes through npm, which may be there without Debian's package (nodejs from elsewhere brings one).
+command -v npm >/dev/null || test="$test nodejs npm"
+
 case "$1" in
 build) wanted=$build ;;
 run) wanted="$build $run" ;;
@@ -118,4 +121,10 @@ else
             fail 'missing packages, and neither root nor sudo to install them. As root:' "    apt-get install $absent"
         fi
     fi
+fi
+
+# What drives the browser in tests/it/page.rs: as its lock file says, and anew when that has changed.
+installed=tests/page/node_modules/.package-lock.json
+if [ "$1" = test ] && [ -z "$(find "$installed" -newer tests/page/package-lock.json 2>/dev/null)" ]; then
+    npm ci --prefix tests/page --ignore-scripts --no-audit --no-fund
 fi

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use toml::de::{DeTable, DeValue};
 use tunnel::config::TABLES;
+use tunnel::control::metrics::METRICS;
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -125,6 +126,18 @@ fn the_examples_of_the_manual_are_toml() {
         manual.lines().filter_map(|line| line.strip_prefix(".Dl ")).map(|line| line.replace("\\(dq", "\""));
     for text in blocks.into_iter().map(str::to_owned).chain(lines) {
         DeTable::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    }
+}
+
+#[test]
+fn the_manual_describes_exactly_the_metrics_there_are() {
+    let manual = read("man/tunnel-http.7");
+    let items = manual.lines().filter_map(|line| line.strip_prefix(".It Ic tunnel_"));
+    let described: Vec<String> = items.map(|item| format!("tunnel_{item}")).collect();
+    let known = METRICS.iter().map(|metric| format!("{} Pq {}", metric.name, metric.kind.name()));
+    assert_eq!(described, known.collect::<Vec<_>>());
+    for metric in METRICS {
+        assert!(manual.contains(&format!("{}\n{}\n", metric.kind.name(), metric.help)), "{}", metric.name);
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A live connection.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct ConnectionView {
     pub id: u64,
     pub worker: u64,
@@ -57,6 +58,7 @@ pub struct ConnectionView {
 
 /// TLS on one side.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct TlsView {
     /// "TLSv1.3".
     pub version: String,

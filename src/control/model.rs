@@ -2,7 +2,8 @@
 //! What can be seen of the daemon, as plain values: everything that shows something (the commands, the metrics, the API,
 //! the page, tunnelctl) shows these and nothing else.
 //!
-//! Their JSON form is public interface: a field is never renamed or removed within a major version, new ones may come.
+//! Their JSON form is public interface: a field is never renamed or removed within a major version, new ones may come (and
+//! are empty where an older daemon does not tell them).
 //! Times of day are seconds since 1970 (UTC), spans are seconds, both with fractions; sizes are bytes of payload, rates are
 //! per second. *In* is from clients to servers, *out* from servers to clients. Not here: connections (`connection/view.rs`),
 //! where the values come from (`collect.rs`).
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// All but the connections, at one moment.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Snapshot {
     /// When it was taken.
     pub at: f64,
@@ -26,6 +28,7 @@ pub struct Snapshot {
 
 /// The daemon as a whole.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Process {
     pub name: String,
     pub version: String,
@@ -73,6 +76,7 @@ pub struct Process {
 
 /// One thing that is wrong or will be.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Problem {
     /// "error" or "warning".
     pub severity: String,
@@ -83,6 +87,7 @@ pub struct Problem {
 
 /// How the last load of the configuration went.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Reload {
     /// Loads that took effect, the first one included.
     pub applied: u64,
@@ -99,6 +104,7 @@ pub struct Reload {
 
 /// What passed through something.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Traffic {
     /// Connections now.
     pub active: u64,
@@ -122,6 +128,7 @@ pub struct Traffic {
 
 /// How long something took: a histogram.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Timing {
     pub count: u64,
     /// Seconds, all together.
@@ -134,6 +141,7 @@ pub struct Timing {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Bucket {
     pub le: Option<f64>,
     pub count: u64,
@@ -141,6 +149,7 @@ pub struct Bucket {
 
 /// Connections that failed for one cause. Causes are few and fixed.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Failures {
     /// "no-shared-cipher".
     pub cause: String,
@@ -155,6 +164,7 @@ pub struct Failures {
 
 /// What was agreed on in completed handshakes with clients, most frequent first.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct TlsShares {
     pub handshakes: u64,
     pub resumed: u64,
@@ -164,6 +174,7 @@ pub struct TlsShares {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Share {
     pub name: String,
     pub count: u64,
@@ -171,6 +182,7 @@ pub struct Share {
 
 /// Regular samples, oldest first.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct History {
     /// Seconds from one sample to the next.
     pub step: f64,
@@ -189,6 +201,7 @@ pub struct History {
 
 /// A `[[service]]`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Service {
     pub name: String,
     /// "relay", "health" …
@@ -218,6 +231,7 @@ pub struct Service {
 
 /// A `[[service.rule]]`, and what its limits track.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Rule {
     pub name: String,
     /// "accept", "reject", "drop" or "tarpit".
@@ -231,6 +245,7 @@ pub struct Rule {
 
 /// A `[[service.route]]`, or "default".
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Route {
     pub name: String,
     /// "connect" or "reject".
@@ -245,6 +260,7 @@ pub struct Route {
 
 /// A server of a route.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Server {
     pub service: String,
     pub route: String,
@@ -275,6 +291,7 @@ pub struct Server {
 
 /// One check of a server, or one connect that told as much.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Check {
     pub at: f64,
     pub ok: bool,
@@ -286,6 +303,7 @@ pub struct Check {
 
 /// A bound socket.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Listener {
     /// The address in effect.
     pub address: String,
@@ -303,6 +321,7 @@ pub struct Listener {
 
 /// A worker thread.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Worker {
     pub number: u64,
     /// "asleep", "busy" or "gone".
@@ -329,6 +348,7 @@ pub struct Worker {
 
 /// A certificate, a revocation list or a ticket key.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Certificate {
     /// "certificate", "client-certificate" (shown to servers), "chain" (shown with one of those), "ca", "crl" or
     /// "ticket-key".
@@ -358,6 +378,7 @@ pub struct Certificate {
 
 /// A failure that was noted, newest first in lists.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub struct Failure {
     pub at: f64,
     pub worker: u64,

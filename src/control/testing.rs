@@ -15,22 +15,25 @@ use crate::sys::eventfd::EventFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-#[expect(clippy::disallowed_methods, reason = "tests have no clock of their own")]
-pub(crate) fn state() -> State {
+/// The sources of a control thread that `bell` wakes, with so many workers that never answer by themselves.
+pub(crate) fn sources(workers: usize, bell: Arc<EventFd>) -> Sources {
     let (log, _) = Log::to_memory(Level::Info);
-    let bell = Arc::new(EventFd::new().unwrap());
-    let sources = Sources {
+    Sources {
         registry: Registry::default(),
         limit: Arc::new(Limit::new(EventFd::new().unwrap())),
-        queue: Arc::new(Queue::new(1).unwrap()),
-        inboxes: Arc::new(Inboxes::new(1)),
+        queue: Arc::new(Queue::new(workers).unwrap()),
+        inboxes: Arc::new(Inboxes::new(workers)),
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
         orders: Arc::new(Orders::new(Arc::clone(&bell)).unwrap()),
         visits: Arc::new(Visits::new(bell)),
         ids: Arc::default(),
         running: View::new(Arc::default()),
         log,
-        workers: 1,
-    };
-    State::new(sources, Instant::now())
+        workers,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no clock of their own")]
+pub(crate) fn state() -> State {
+    State::new(sources(1, Arc::new(EventFd::new().unwrap())), Instant::now())
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the daemon may be silent. A reload may have to wait for names to resolve.
@@ -112,10 +112,6 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into(), patience: PATIENCE }
-    }
-
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
     }
 
     /// The answer to `command`, which is one line.

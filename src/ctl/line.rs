@@ -12,6 +12,8 @@ pub(crate) enum Tone {
     Plain,
     /// Titles.
     Strong,
+    /// The title of the column that rows are sorted by.
+    Marked,
     /// What is there for completeness.
     Faint,
     Good,
@@ -25,6 +27,7 @@ impl Tone {
         match self {
             Self::Plain => "0",
             Self::Strong => "1",
+            Self::Marked => "1;4",
             Self::Faint => "2",
             Self::Good => "32",
             Self::Warn => "33",
@@ -172,7 +175,7 @@ mod tests {
         let line = Line::of("up", Tone::Good).and(" since ").then("noon ", Tone::Plain);
         assert_eq!(written(&line, false, None), "up since noon\n");
         assert_eq!(written(&line, true, None), "\x1b[32mup\x1b[0m since noon\n");
-        assert_eq!(written(&line, true, Some(6)), "\x1b[32mup\x1b[0m sin…\n");
+        assert_eq!(written(&line, true, Some(6)), "\x1b[32mup\x1b[0m si…\n");
         assert_eq!(written(&Line::new(), true, Some(0)), "\n");
     }
 

@@ -57,3 +57,9 @@ impl Output {
         self.to.flush().map_err(Trouble::Output)
     }
 }
+
+/// Whether a terminal may be coloured: not with a NO_COLOR that is not empty (no-color.org), and not where it has none.
+pub(crate) fn wants_colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").as_deref() != Some(OsStr::new("dumb"))
+}

@@ -372,25 +372,9 @@ pub(crate) mod tests {
             bytes_in: 2048,
             ..Traffic::default()
         };
-        let checks = vec![
-            Check { ok: false, status: "L4CON".into(), took: 0.002, ..Check::default() },
-            Check { ok: true, ..Check::default() },
-        ];
-        let server = Server {
-            name: "one".into(),
-            address: "192.0.2.1:443".into(),
-            admin: "ready".into(),
-            state: "down".into(),
-            since: at - 60.0,
-            connect_errors: 4,
-            last_error: "connection refused".into(),
-            last_error_at: at - 5.0,
-            checks,
-            ..Server::default()
-        };
         let route = Route {
             name: "default".into(),
-            servers: vec![server],
+            servers: vec![server(at)],
             takes: vec!["*".into()],
             ..Route::default()
         };
@@ -444,6 +428,25 @@ pub(crate) mod tests {
                 ends("past.example", -1.0),
             ],
             ..Snapshot::default()
+        }
+    }
+
+    fn server(at: f64) -> Server {
+        let checks = vec![
+            Check { ok: false, status: "L4CON".into(), took: 0.002, ..Check::default() },
+            Check { ok: true, ..Check::default() },
+        ];
+        Server {
+            name: "one".into(),
+            address: "192.0.2.1:443".into(),
+            admin: "ready".into(),
+            state: "down".into(),
+            since: at - 60.0,
+            connect_errors: 4,
+            last_error: "connection refused".into(),
+            last_error_at: at - 5.0,
+            checks,
+            ..Server::default()
         }
     }
 

@@ -12,8 +12,8 @@ const HISTORY: usize = 60;
 /// Columns of what stands before a line.
 const LABEL: usize = 13;
 
-/// Causes of failure that are listed; the rest is a number.
-const CAUSES: usize = 5;
+/// Causes of failure that are listed.
+const CAUSES: usize = 20;
 
 /// What `status` prints.
 pub(crate) fn lines(seen: &Snapshot) -> Vec<Line> {
@@ -142,8 +142,11 @@ fn timing(timing: &Timing) -> String {
 }
 
 fn reload(reload: &Reload, now: f64, config: &str) -> Vec<Line> {
-    let since = format!("{config}, in effect since {}", ago(reload.in_effect_since, now).replace(" ago", ""));
-    let mut lines = vec![labelled("configured").and(since)];
+    let since = format!("{config}, in effect for {}", span((now - reload.in_effect_since).max(0.0)));
+    let mut lines = Vec::new();
+    if reload.in_effect_since > 0.0 {
+        lines.push(labelled("configured").and(since));
+    }
     let line = labelled("last load").and(format!("{}: ", ago(reload.last, now)));
     let counts = format!(" ({} applied, {} refused)", reload.applied, reload.refused);
     lines.push(if reload.ok {
@@ -192,9 +195,9 @@ fn failures(failures: &[Failures], now: f64) -> Vec<Line> {
     if most.is_empty() {
         return vec![Line::of("none", Tone::Good)];
     }
-    most.sort_by(|a, b| b.count.cmp(&a.count));
+    most.sort_by_key(|one| std::cmp::Reverse(one.count));
     let mut lines = Vec::new();
-    for one in most.iter().take(CAUSES * 4) {
+    for one in most.iter().take(CAUSES) {
         let last = match (one.last > 0.0, one.last_client.is_empty()) {
             (false, _) => String::new(),
             (true, true) => format!(", last {}", ago(one.last, now)),

@@ -78,11 +78,13 @@ pub(crate) struct Row {
 pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
+    /// The column the rows were sorted by.
+    sorted: Option<usize>,
 }
 
 impl Table {
     pub(crate) fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), sorted: None }
     }
 
     pub(crate) fn push(&mut self, id: u64, cells: Vec<Cell>) {
@@ -100,6 +102,7 @@ impl Table {
 
     /// Sorts by a column: texts upwards, numbers downwards, or the other way around; equal rows keep their order.
     pub(crate) fn sort(&mut self, column: usize, reverse: bool) {
+        self.sorted = Some(column);
         self.rows.sort_by(|a, b| {
             let order = match (a.cells.get(column), b.cells.get(column)) {
                 (Some(a), Some(b)) => a.compare(b),
@@ -119,11 +122,15 @@ impl Table {
     /// The title line and the rows. With a width, columns of text give way first, the widest of them most.
     pub(crate) fn lines(&self, columns: Option<usize>) -> Vec<Line> {
         let widths = self.widths(columns);
-        let titles =
-            self.columns.iter().map(|column| Piece::new(column.title, Tone::Strong)).collect::<Vec<_>>();
+        let titles: Vec<Piece> =
+            self.columns.iter().enumerate().map(|(at, column)| self.title(at, column)).collect();
         let head = self.line(titles.iter(), &widths);
         let rows = self.rows.iter().map(|row| self.line(row.cells.iter().map(|cell| &cell.piece), &widths));
         std::iter::once(head).chain(rows).collect()
+    }
+
+    fn title(&self, at: usize, column: &Column) -> Piece {
+        Piece::new(column.title, if self.sorted == Some(at) { Tone::Marked } else { Tone::Strong })
     }
 
     fn line<'p>(&self, pieces: impl Iterator<Item = &'p Piece>, widths: &[usize]) -> Line {

@@ -7,7 +7,7 @@ use crate::connection::plan::Plan;
 use crate::control::model::{Listener, Route, Rule, Server, Service};
 use crate::policy::route_table::Match;
 use crate::policy::service::{Peek, Route as Policy, RouteAction, Service as Served};
-use crate::policy::upstream;
+use crate::policy::upstream::{self, Admin, WEIGHT};
 use crate::stats::tls::Sums;
 use crate::stats::{Counter, Scope};
 use crate::sys::time;
@@ -80,7 +80,7 @@ fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
         if let Some(requested) = &route.upstream.requested {
             number += 1;
             let name = format!("*:{}", requested.port);
-            servers.push(shown(view, service, route, &route.upstream.named, name, String::new(), number));
+            servers.push(Server { name, ..counted_of(view, service, route, &route.upstream.named, number) });
         }
         Route {
             name: route.name.to_string(),
@@ -128,44 +128,34 @@ fn server(
     server: &upstream::Server,
     number: u32,
 ) -> Server {
+    let shown = counted_of(view, service, route, &server.stats, number);
     let (name, address) = (server.name.to_string(), server.address.to_string());
-    let mut shown = shown(view, service, route, &server.stats, name, address, number);
-    if let Some(marks) = &server.marks {
-        shown.admin = marks.admin().name().to_owned();
-        shown.weight = u32::from(marks.weight());
-        if marks.since() > 0.0 {
-            shown.since = marks.since();
-        }
+    let Some(marks) = &server.marks else { return Server { name, address, ..shown } };
+    Server {
+        name,
+        address,
+        admin: marks.admin().name().to_owned(),
+        weight: marks.weight().into(),
+        since: if marks.since() > 0.0 { marks.since() } else { shown.since },
+        ..shown
     }
-    shown
 }
 
-fn shown(
-    view: &View<'_>,
-    service: &Served,
-    route: &Policy,
-    stats: &Scope,
-    name: String,
-    address: String,
-    number: u32,
-) -> Server {
+/// What is counted of a server.
+fn counted_of(view: &View<'_>, service: &Served, route: &Policy, stats: &Scope, number: u32) -> Server {
     let collected = view.collected();
     Server {
         service: service.name.to_string(),
         route: route.name.to_string(),
-        name,
-        address,
-        admin: "ready".to_owned(),
+        admin: Admin::Ready.name().to_owned(),
         state: "unchecked".to_owned(),
         since: collected.meters.since(&service.name).unwrap_or_else(|| view.clock.began()),
-        weight: 1,
+        weight: WEIGHT.into(),
         number,
         traffic: traffic(view, stats),
         connects: timing(&stats.connects()),
         connect_errors: stats.sum(Counter::ConnectErrors),
-        last_error_at: 0.0,
-        last_error: String::new(),
-        checks: Vec::new(),
+        ..Server::default()
     }
 }
 

@@ -52,6 +52,7 @@ fn set_admin(call: &mut Call<'_>, admin: Admin) -> Done {
     match find_server(call) {
         Ok(server) => {
             server.marks.set_admin(admin, time::unix());
+            call.state.changed();
             Done::Silent
         }
         Err(why) => Done::Refused(why),
@@ -90,6 +91,7 @@ fn change_weight(call: &mut Call<'_>, weight: Option<&str>) -> Done {
     match read_weight(weight) {
         Ok(weight) => {
             server.marks.set_weight(weight);
+            call.state.changed();
             Done::Silent
         }
         Err(why) => Done::Refused(why.to_owned()),

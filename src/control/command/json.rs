@@ -16,7 +16,7 @@ fn document(value: &impl Serialize) -> Done {
 }
 
 pub(super) fn snapshot(call: &mut Call<'_>) -> Done {
-    document(&call.state.snapshot())
+    document(&*call.state.snapshot())
 }
 
 pub(super) fn process(call: &mut Call<'_>) -> Done {

@@ -12,6 +12,7 @@ use crate::control::listing::Cursor;
 use crate::control::model::{Server, Service, Snapshot, Worker};
 use crate::control::state::State;
 use serde_json::json;
+use std::sync::Arc;
 
 /// Connections of an answer, if the request does not say.
 const LIMIT: usize = 100;
@@ -87,7 +88,7 @@ fn look(thing: Thing, fields: &Fields, state: &mut State) -> Result<Response, Re
             });
             wrapped("errors", &all.take(limit).collect::<Vec<_>>())
         }
-        other => of_snapshot(other, fields, state.snapshot())?,
+        other => of_snapshot(other, fields, Arc::unwrap_or_clone(state.snapshot()))?,
     };
     body.map(|body| Response::json(200, body))
         .map_err(|_| Response::line(503, "it cannot be written as JSON"))

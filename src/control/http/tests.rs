@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! Conversations with one reader: order, limits, patience, levels, and bytes that nobody would send on purpose.
 
 use super::*;
 use crate::control::answer::Then;

@@ -8,6 +8,7 @@
 //! The crates there are write OpenMetrics, whose `# TYPE` lines name counters without `_total`; the linter of Prometheus
 //! takes that for untyped counters. The format is a page long, so it is written here (`text.rs`).
 
+mod families;
 mod table;
 mod text;
 

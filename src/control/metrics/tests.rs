@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the metrics tell of a made-up snapshot, and the rules that names and series keep.
 
 use super::*;
 use crate::control::model::{Bucket, Certificate, Check, Failures, Problem, Rule, Share, TlsShares, Traffic};

@@ -4,7 +4,7 @@
 use super::Sight;
 use super::draw::{Mood, percent, state};
 use super::parts::{Column, nothing, picture, section, table, text};
-use super::words::{clock, date, day, days, into_month, month};
+use super::words::{clock, date, days, into_month, month};
 use crate::control::model::Certificate;
 use maud::{Markup, html};
 
@@ -41,28 +41,32 @@ pub(super) fn draw(sight: &Sight) -> Markup {
 
 /// In one sentence: what comes next.
 fn summary(sorted: &[&Certificate], now: f64) -> Markup {
-    let dated: Vec<&&Certificate> = sorted.iter().filter(|it| it.not_after > 0.0).collect();
+    let dated: Vec<&&Certificate> =
+        sorted.iter().filter(|it| it.not_after > 0.0 && !is_routine(it)).collect();
     let expired = dated.iter().filter(|it| it.not_after <= now).count();
     let soon = dated.iter().filter(|it| it.not_after > now && it.not_after < now + SOON).count();
     html! {
         @match (expired, soon) {
-            (0, 0) => { "Nothing here ends within 30 days." },
-            (0, _) => { (soon) " of " (sorted.len()) " end within 30 days." },
+            (0, 0) => { "No certificate ends within 30 days." },
+            (0, _) => { (soon) " of " (dated.len()) " end within 30 days." },
             (_, 0) => { strong { (expired) " of " (sorted.len()) " have ended." } },
-            _ => { strong { (expired) " of " (sorted.len()) " have ended" } ", and " (soon) " more end within 30 days." },
+            _ => { strong { (expired) " of " (dated.len()) " have ended" } ", and " (soon) " more end within 30 days." },
         }
     }
 }
 
+/// Lists and ticket keys are renewed in the course of things, shortly before their end.
+fn is_routine(certificate: &Certificate) -> bool {
+    matches!(certificate.kind.as_str(), "crl" | "ticket-key")
+}
+
 /// How urgent it is.
 fn mood(certificate: &Certificate, now: f64) -> (Mood, &'static str) {
-    // Lists and ticket keys are renewed by themselves, shortly before.
-    let routine = matches!(certificate.kind.as_str(), "crl" | "ticket-key");
     match certificate.not_after - now {
         _ if certificate.not_after <= 0.0 => (Mood::Idle, "unknown"),
         _ if certificate.not_before > now => (Mood::Bad, "not yet valid"),
         left if left <= 0.0 => (Mood::Bad, "expired"),
-        _ if routine => (Mood::Good, "valid"),
+        _ if is_routine(certificate) => (Mood::Good, "valid"),
         left if left < VERY_SOON => (Mood::Bad, "ends very soon"),
         left if left < SOON => (Mood::Warn, "ends soon"),
         _ => (Mood::Good, "valid"),
@@ -151,7 +155,7 @@ fn bar(certificate: &Certificate, mood: Mood, now: f64) -> Markup {
     let today = percent(place(now, now));
     let beyond = certificate.not_after > now + SPAN;
     html! {
-        svg.bar role="img" {
+        svg.until role="img" {
             title { (name(certificate)) }
             desc { @if certificate.not_after > 0.0 {
                 "From " (date(certificate.not_before)) " to " (date(certificate.not_after)) ", " (end(certificate, now))
@@ -190,7 +194,7 @@ fn details(sorted: &[&Certificate], now: f64) -> Markup {
         picture("Identity"),
     ];
     let date_of = |at: f64| {
-        html! { td data-value=(at) { @if at > 0.0 { span title=(clock(at)) { (date(at)) } small { (day(at)) ", " (days(at, now)) } } } }
+        html! { td data-value=(at) { @if at > 0.0 { span title=(clock(at)) { (date(at)) } small { (days(at, now)) } } } }
     };
     let rows = html! {
         @for (index, certificate) in sorted.iter().enumerate() {

@@ -19,7 +19,12 @@ pub(super) fn at(path: &str) -> Option<u64> {
 
 pub(super) fn page(id: u64, sight: Sight) -> Page {
     let wanted = Wanted { id: Some(id), ..Wanted::default() };
-    Page::Connections { wanted, from: None, most: 1, format: Box::new(Detail { id, sight, found: None }) }
+    Page::Connections {
+        wanted: Box::new(wanted),
+        from: None,
+        most: 1,
+        format: Box::new(Detail { id, sight, found: None }),
+    }
 }
 
 /// Waits for the one connection.
@@ -57,10 +62,12 @@ impl Detail {
             div.lead {
                 (condition(connection)) " " (connection.doing)
                 @if !connection.waits_for.is_empty() { ", waits for " (connection.waits_for) }
-                @if self.sight.level >= Level::Operate { " " (kill(connection.id)) }
+                @if self.sight.level >= Level::Operate { " " (kill(connection.id, PATH)) }
             }
-            (section("timeline", "Timeline", &timeline(connection, self.sight.snapshot.at)))
-            (section("facts", "What is known of it", &facts(connection)))
+            div.pair {
+                (section("timeline", "Timeline", &timeline(connection, self.sight.snapshot.at)))
+                (section("facts", "What is known of it", &facts(connection)))
+            }
         }
     }
 }

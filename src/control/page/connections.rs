@@ -36,7 +36,7 @@ pub(super) fn page(query: &[(String, String)], sight: Sight) -> Page {
     let from = field("after").parse().ok();
     let format =
         Box::new(Listed { sight, wanted: wanted.clone(), most, later: from.is_some(), rows: Vec::new() });
-    Page::Connections { wanted, from, most, format }
+    Page::Connections { wanted: Box::new(wanted), from, most, format }
 }
 
 /// Gathers the rows of a page.
@@ -97,7 +97,7 @@ impl Listed {
     /// The same filter from another place on.
     fn link(&self, after: Option<&str>) -> String {
         let wanted = &self.wanted;
-        let limit = (self.most != ROWS).then(|| self.most.to_string()).unwrap_or_default();
+        let limit = if self.most == ROWS { String::new() } else { self.most.to_string() };
         let fields = [
             ("service", wanted.service.as_str()),
             ("client", &wanted.client),
@@ -158,13 +158,13 @@ impl Listed {
             number("Out"),
             number("Rate"),
             text("TLS with client"),
-            text("TLS with server"),
         ];
         const ENDING: Column = picture("End it");
         let kills = self.sight.level >= Level::Operate;
         let columns: Vec<Column> = COLUMNS.iter().copied().chain(kills.then_some(ENDING)).collect();
-        let rows = html! { @for connection in &self.rows { (row(connection, kills)) } };
-        table("live", "Live connections, the newest first on each worker", &columns, &rows)
+        let then = self.link(None);
+        let rows = html! { @for connection in &self.rows { (row(connection, kills.then_some(&then))) } };
+        table("live", "Live connections, worker by worker, the oldest first on each", &columns, &rows)
     }
 }
 
@@ -176,7 +176,8 @@ fn field(label: &str, name: &str, value: &str, example: &str) -> Markup {
     }
 }
 
-fn row(connection: &ConnectionView, kills: bool) -> Markup {
+/// `then`: where somebody who may end connections is led after that.
+fn row(connection: &ConnectionView, then: Option<&String>) -> Markup {
     let rate = connection.rate_in + connection.rate_out;
     html! {
         tr data-key=(connection.id) {
@@ -191,13 +192,12 @@ fn row(connection: &ConnectionView, kills: bool) -> Markup {
                 @if !connection.client_cn.is_empty() { small.peer { "certificate " (connection.client_cn) } }
             }
             td { (connection.service) @if !connection.route.is_empty() { small { (connection.route) } } }
-            td { code { (connection.server) } }
+            td { code { (connection.server) } @if connection.server_tls.is_some() { (tls(connection.server_tls.as_ref())) } }
             (cell(connection.bytes_in, &bytes(connection.bytes_in)))
             (cell(connection.bytes_out, &bytes(connection.bytes_out)))
             (cell(rate, &bits(rate)))
             td { (tls(connection.client_tls.as_ref())) }
-            td { (tls(connection.server_tls.as_ref())) }
-            @if kills { td { (kill(connection.id)) } }
+            @if let Some(then) = then { td { (kill(connection.id, then)) } }
         }
     }
 }
@@ -225,10 +225,11 @@ pub(super) fn tls(tls: Option<&TlsView>) -> Markup {
     }
 }
 
-/// Ends a connection: works without the script, and by POST alone.
-pub(super) fn kill(id: u64) -> Markup {
+/// Ends a connection, and shows the page `then` after it: works without the script, and by POST alone.
+pub(super) fn kill(id: u64, then: &str) -> Markup {
     html! {
         form method="post" action={ "/api/v1/connections/" (id) "/kill" } {
+            input type="hidden" name="then" value=(then);
             button.danger type="submit" { "End" span.aside { " connection " (id) } }
         }
     }

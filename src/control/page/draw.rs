@@ -61,13 +61,14 @@ pub(super) fn state(mood: Mood, word: &str) -> Markup {
     html! { span class={ "state " (mood.class()) } { (mood.shape()) (word) } }
 }
 
-/// A line over time with the area below it filled.
-pub(super) fn sparkline(values: &[f64], title: &str, seen: &str) -> Markup {
+/// A line over time with the area below it filled; its right edge is now, and it has room for `places` values.
+pub(super) fn sparkline(values: &[f64], places: f64, title: &str, seen: &str) -> Markup {
     let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
-    let last = f64::from(u32::try_from(values.len().saturating_sub(1)).unwrap_or(u32::MAX)).max(1.0);
+    let last = values.len().saturating_sub(1) as f64;
+    let step = WIDTH / last.max(places - 1.0).max(1.0);
     let mut line = String::new();
     for (index, value) in values.iter().enumerate() {
-        let x = index as f64 / last * WIDTH;
+        let x = WIDTH - (last - index as f64) * step;
         let y = HEIGHT - 2.0 - if most > 0.0 { value.clamp(0.0, most) / most * (HEIGHT - 5.0) } else { 0.0 };
         // Writing to a string cannot fail.
         let _ = write!(line, "{}{x:.1} {y:.1}", if index == 0 { "M" } else { "L" });
@@ -77,7 +78,7 @@ pub(super) fn sparkline(values: &[f64], title: &str, seen: &str) -> Markup {
             title { (title) }
             desc { (seen) }
             @if values.len() > 1 {
-                path.area d={ (line) "V" (HEIGHT) "H0Z" } {}
+                path.area d={ (line) "V" (HEIGHT) "H" (number(WIDTH - last * step)) "Z" } {}
                 path.line d=(line) {}
             } @else {
                 path.line d={ "M0 " (HEIGHT - 2.0) "H" (WIDTH) } {}
@@ -161,12 +162,13 @@ pub(super) fn histogram(cells: &[(String, u64)], title: &str, seen: &str) -> Mar
     }
 }
 
-/// Bars over time, each made of one part per series.
-pub(super) fn stack(series: &[(String, Vec<f64>)], title: &str, seen: &str) -> Markup {
+/// Bars over time, each made of one part per series; the right edge is now, and there is room for `places` bars.
+pub(super) fn stack(series: &[(String, Vec<f64>)], places: f64, title: &str, seen: &str) -> Markup {
     let bins = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     let sum = |bin: usize| series.iter().filter_map(|(_, values)| values.get(bin)).sum::<f64>();
     let most = (0..bins).map(sum).fold(0.0, f64::max);
-    let width = WIDTH / bins.max(1) as f64;
+    let width = WIDTH / (bins as f64).max(places).max(1.0);
+    let begin = WIDTH - bins as f64 * width;
     let mut bars = Vec::new();
     for bin in 0..bins {
         let mut top = HEIGHT;
@@ -175,7 +177,7 @@ pub(super) fn stack(series: &[(String, Vec<f64>)], title: &str, seen: &str) -> M
             if value > 0.0 && most > 0.0 {
                 let height = value / most * HEIGHT;
                 top -= height;
-                bars.push((index, bin as f64 * width, top, height));
+                bars.push((index, begin + bin as f64 * width, top, height));
             }
         }
     }
@@ -240,10 +242,10 @@ mod tests {
     #[test]
     fn a_line_stays_inside_its_box() {
         let values = [0.0, 5.0, f64::NAN, f64::INFINITY, -3.0];
-        let text = sparkline(&values, "rate", "seen").into_string();
+        let text = sparkline(&values, 5.0, "rate", "seen").into_string();
         assert!(text.contains("M0.0 38.0L60.0 3.0"), "{text}");
         for values in [&[][..], &[1.0], &[0.0, 0.0]] {
-            let text = sparkline(values, "rate", "seen").into_string();
+            let text = sparkline(values, 60.0, "rate", "seen").into_string();
             assert!(text.contains("<title>rate</title><desc>seen</desc>") && !text.contains("NaN"), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 
 use super::Sight;
 use super::draw::{COLOURS, key, stack};
-use super::parts::{Column, cell, moment, nothing, number, section, table, text};
+use super::parts::{Column, cell, moment, nothing, number, places, section, table, text};
 use super::words::{clock, count, percent, plural, rate};
 use crate::control::model::{Failure, Failures, History};
 use maud::{Markup, html};
@@ -36,10 +36,10 @@ fn over_time(sight: &Sight) -> Markup {
     };
     let most = history.failures.iter().copied().fold(0.0, f64::max);
     let seen = format!("{total:.0} failures by {by}, {} at most", rate(most));
-    let begin = history.last - history.step * history.failures.len() as f64;
+    let begin = history.last - history.step * places(history).max(history.failures.len() as f64);
     html! {
         figure {
-            (stack(&series, "Failures per second over the last five minutes", &seen))
+            (stack(&series, places(history), "Failures per second over the last five minutes", &seen))
             div.axis aria-hidden="true" { span { (clock(begin)) } span { (clock(history.last)) } }
             figcaption {
                 ul.legend {
@@ -156,7 +156,7 @@ fn last(sight: &Sight) -> Markup {
         text("What happened"),
     ];
     /// Rows; the API has the rest.
-    const MOST: usize = 100;
+    const MOST: usize = 50;
     if sight.failures.is_empty() {
         return nothing("None is remembered.");
     }

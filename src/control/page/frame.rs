@@ -101,7 +101,7 @@ pub(super) fn serving(process: &Process) -> Markup {
 fn footer(sight: &Sight) -> Markup {
     let process = &sight.snapshot.process;
     html! {
-        footer {
+        footer #footer {
             p {
                 "tunnel " (process.version)
                 @if !process.commit.is_empty() { " (" code { (process.commit) } ")" }

@@ -3,7 +3,7 @@
 
 use super::Sight;
 use super::draw::{heat, histogram};
-use super::parts::{Column, cell, nothing, number, picture, section, table, text};
+use super::parts::{Column, cell, nothing, number, picture, plain_table, section, table, text};
 use super::words::{count, percent, plural, span, timing};
 use crate::control::model::{Service, Timing};
 use maud::{Markup, html};
@@ -90,7 +90,7 @@ fn part(sight: &Sight, measure: &Measure, total: &Timing) -> Markup {
                 details data-key="figures" { summary { "As a table" } (figures(measure, total)) }
             }
         }
-        (table(&format!("{}-services", measure.key), &format!("{}, by service", measure.title), COLUMNS, &rows))
+        (plain_table(&format!("{}-services", measure.key), &format!("{}, by service", measure.title), COLUMNS, &rows))
     }
 }
 

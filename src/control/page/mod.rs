@@ -36,6 +36,7 @@ use super::state::State;
 use crate::connection::view::Wanted;
 use crate::policy::access::Level;
 use maud::Markup;
+use std::sync::Arc;
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub enum Page {
     /// Media type, whether it may be kept for ever (its path has its hash), and the bytes.
     Whole { media: &'static str, immutable: bool, body: Vec<u8> },
     /// A page with connections on it: which, and what writes the whole document from them.
-    Connections { wanted: Wanted, from: Option<Cursor>, most: usize, format: Box<dyn Format> },
+    Connections { wanted: Box<Wanted>, from: Option<Cursor>, most: usize, format: Box<dyn Format> },
 }
 
 /// What a page is drawn from.
@@ -87,7 +88,7 @@ pub fn page(path: &str, query: &[(String, String)], visitor: &Visitor, state: &m
         return None;
     }
     let sight = Sight {
-        snapshot: state.snapshot(),
+        snapshot: Arc::unwrap_or_clone(state.snapshot()),
         failures: state.failures(),
         effective: state.effective(),
         level: visitor.level,

@@ -5,8 +5,8 @@ use super::Sight;
 use super::draw::{Mood, sparkline};
 use super::frame::serving;
 use super::parts::{
-    Column, cell, condition, handshakes_failed, moment, nothing, number, picture, section, standing, table,
-    text, tile,
+    Column, cell, condition, handshakes_failed, moment, nothing, number, picture, places, plain_table,
+    section, standing, text, tile,
 };
 use super::words::{bits, bytes, count, percent, plural, rate, share, span, timing, urlencoded};
 use crate::control::model::{History, Process, Server, Service};
@@ -39,7 +39,7 @@ pub(super) fn draw(sight: &Sight) -> Markup {
         @if snapshot.services.is_empty() {
             (nothing("There is no service yet."))
         } @else {
-            (section("services", "Services", &table("by-service", "Services, now and in the last five minutes", COLUMNS, &rows)))
+            (section("services", "Services", &plain_table("by-service", "Services, now and in the last five minutes", COLUMNS, &rows)))
         }
         (listeners(sight))
     }
@@ -59,8 +59,7 @@ fn problems(process: &Process) -> Markup {
                         li class=(mood.class()) {
                             (mood.shape())
                             span.aside { (problem.severity) ": " }
-                            @if !problem.subject.is_empty() { strong { (problem.subject) } " " }
-                            (problem.text)
+                            span title=(problem.subject) { (problem.text) }
                         }
                     }
                 }
@@ -142,7 +141,12 @@ fn connections_line(history: &History, whose: &str) -> Markup {
     let most = history.connections.iter().copied().fold(0.0, f64::max);
     let now = history.connections.last().copied().unwrap_or(0.0);
     let seen = format!("{} now, {} at most", rate(now), rate(most));
-    sparkline(&history.connections, &format!("New connections of {whose}, last five minutes"), &seen)
+    sparkline(
+        &history.connections,
+        places(history),
+        &format!("New connections of {whose}, last five minutes"),
+        &seen,
+    )
 }
 
 fn traffic_line(history: &History, whose: &str) -> Markup {
@@ -150,7 +154,7 @@ fn traffic_line(history: &History, whose: &str) -> Markup {
     let values: Vec<f64> = both.map(|(bytes_in, bytes_out)| bytes_in + bytes_out).collect();
     let most = values.iter().copied().fold(0.0, f64::max);
     let seen = format!("{} now, {} at most", bits(values.last().copied().unwrap_or(0.0)), bits(most));
-    sparkline(&values, &format!("Traffic of {whose}, last five minutes"), &seen)
+    sparkline(&values, places(history), &format!("Traffic of {whose}, last five minutes"), &seen)
 }
 
 fn servers(service: &Service) -> Markup {
@@ -214,5 +218,5 @@ fn listeners(sight: &Sight) -> Markup {
     if snapshot.listeners.is_empty() {
         return html! {};
     }
-    section("listeners", "Listeners", &table("by-listener", "Bound sockets", COLUMNS, &rows))
+    section("listeners", "Listeners", &plain_table("by-listener", "Bound sockets", COLUMNS, &rows))
 }

@@ -158,7 +158,7 @@ async function refresh() {
   if (paused || marking()) return;
   dress(fresh);
   holding(() => {
-    for (const id of ["pulse", "main"]) put(document.getElementById(id), fresh.getElementById(id));
+    for (const id of ["pulse", "main", "footer"]) put(document.getElementById(id), fresh.getElementById(id));
   });
   document.title = fresh.title;
 }

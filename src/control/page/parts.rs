@@ -3,13 +3,22 @@
 
 use super::draw::{Mood, state};
 use super::words::{ago, clock, date, stamp};
-use crate::control::model::{Failures, Server};
+use crate::control::model::{Failures, History, Server};
 use maud::{Markup, html};
 
 /// A table that scrolls by itself where it is too wide. `key` names it within its page and keeps its sorting.
 pub(super) fn table(key: &str, caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    captioned(key, caption, &html! { (caption) }, columns, rows)
+}
+
+/// The same where the heading above already says what the caption would.
+pub(super) fn plain_table(key: &str, caption: &str, columns: &[Column], rows: &Markup) -> Markup {
+    captioned(key, caption, &html! { span.aside { (caption) } }, columns, rows)
+}
+
+fn captioned(key: &str, name: &str, caption: &Markup, columns: &[Column], rows: &Markup) -> Markup {
     html! {
-        div.scroll role="region" aria-label=(caption) tabindex="0" {
+        div.scroll role="region" aria-label=(name) tabindex="0" {
             table id=(key) data-sort="" {
                 caption { (caption) }
                 thead { tr {
@@ -88,6 +97,13 @@ pub(super) fn tile(name: &str, figure: &str, remark: &Markup) -> Markup {
     }
 }
 
+/// How many samples a history has when it is full; fewer are shown at the right.
+pub(super) fn places(history: &History) -> f64 {
+    /// Seconds, as the model says.
+    const SPAN: f64 = 300.0;
+    if history.step > 0.0 { SPAN / history.step } else { 1.0 }
+}
+
 /// What is said where there is nothing to show.
 pub(super) fn nothing(sentence: &str) -> Markup {
     html! { p.nothing { (sentence) } }
@@ -125,35 +141,43 @@ pub(super) fn condition(word: &str) -> Markup {
     state(mood, if word.is_empty() { "unknown" } else { word })
 }
 
-/// Failures of those causes that end a handshake with a client, or come before it. Others are the server's, the
-/// operator's, or come later.
+/// Failures of handshakes with clients. Other causes are the server's, the operator's, or come later.
 pub(super) fn handshakes_failed(failures: &[Failures]) -> u64 {
-    const OTHERS: [&str; 24] = [
-        "done",
-        "replied",
-        "client-reset",
-        "server-reset",
-        "client-truncated",
-        "server-truncated",
-        "client-gone",
-        "server-gone",
-        "client-tls-error",
-        "server-tls-error",
-        "idle",
-        "half-close-timeout",
-        "linger-timeout",
-        "server-handshake-timeout",
-        "server-handshake-failed",
-        "connect-timeout",
-        "connect-failed",
-        "resolve-failed",
-        "killed",
-        "stopped",
-        "system",
-        "rejected",
-        "dropped",
-        "tarpitted",
+    const CAUSES: [&str; 19] = [
+        "no-shared-cipher",
+        "unsupported-protocol",
+        "no-shared-group",
+        "no-shared-signature",
+        "no-shared-alpn",
+        "no-certificate",
+        "certificate-expired",
+        "certificate-revoked",
+        "unknown-ca",
+        "certificate-other",
+        "client-rejects-our-certificate",
+        "client-handshake-alert",
+        "plain-http",
+        "not-tls",
+        "bad-hello",
+        "name-changed",
+        "handshake-failed",
+        "handshake-timeout",
+        "client-closed-early",
     ];
-    let in_handshake = failures.iter().filter(|failures| !OTHERS.contains(&failures.cause.as_str()));
+    let in_handshake = failures.iter().filter(|failures| CAUSES.contains(&failures.cause.as_str()));
     in_handshake.fold(0, |sum, failures| sum.saturating_add(failures.count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::causes::CAUSES;
+
+    #[test]
+    fn every_cause_of_a_failed_handshake_is_one_there_is() {
+        let of = |cause: &str| Failures { cause: cause.to_owned(), count: 1, ..Failures::default() };
+        let all: Vec<Failures> = CAUSES.iter().map(|(_, word, _)| of(word)).collect();
+        assert_eq!(handshakes_failed(&all), 19);
+        assert_eq!(handshakes_failed(&[of("connect-failed"), of("idle"), of("rejected")]), 0);
+    }
 }

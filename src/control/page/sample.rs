@@ -253,6 +253,7 @@ fn certificate(kind: &str, file: &str, names: &[&str], from: f64, to: f64, newer
     Certificate {
         kind: s(kind),
         file: s(file),
+
         names: all(names),
         key_type: s("EC prime256v1"),
         issuer: s("CN=Example Issuing CA 3, O=Example"),

@@ -3,7 +3,7 @@
 
 use super::Sight;
 use super::draw::{checks, state};
-use super::parts::{Column, cell, moment, nothing, number, picture, section, standing, table, text};
+use super::parts::{Column, cell, moment, nothing, number, picture, plain_table, section, standing, text};
 use super::words::{ago, bytes, clock, count, span, timing, urlencoded};
 use crate::control::model::{Server, Service};
 use maud::{Markup, html};
@@ -21,8 +21,8 @@ const COLUMNS: &[Column] = &[
     number("Total"),
     number("In"),
     number("Out"),
-    number("Connect p50"),
-    number("Connect p99"),
+    number("p50"),
+    number("p99"),
     number("Errors"),
     text("Last error"),
 ];
@@ -37,12 +37,13 @@ pub(super) fn draw(sight: &Sight) -> Markup {
         .collect();
     html! {
         h1 { "Servers" }
+        p.muted { "p50 and p99 are those of connecting." }
         @if with_servers.is_empty() { (nothing("No service connects to a server.")) }
         @for (service, servers) in &with_servers {
             @let key = urlencoded(&service.name);
             @let rows = html! { @for server in servers.iter().take(MOST) { (row(service, server, sight.snapshot.at)) } };
             (section(&format!("service-{key}"), &service.name, &html! {
-                (table(&format!("servers-{key}"), &format!("Servers of {}", service.name), COLUMNS, &rows))
+                (plain_table(&format!("servers-{key}"), &format!("Servers of {}", service.name), COLUMNS, &rows))
                 @if servers.len() > MOST { p.muted { "and " (count((servers.len() - MOST) as u64)) " more: see the API" } }
             }))
         }

@@ -3,7 +3,7 @@
 
 use super::Sight;
 use super::draw::{COLOURS, key, parts};
-use super::parts::{Column, cell, nothing, number, section, table, text};
+use super::parts::{Column, cell, nothing, number, plain_table, section, text};
 use super::words::{count, percent, plural, span};
 use crate::control::model::{Service, Share, TlsShares};
 use maud::{Markup, html};
@@ -16,13 +16,12 @@ pub(super) fn draw(sight: &Sight) -> Markup {
             (nothing("No handshake with a client has been completed yet."))
         } @else {
             (section("question", "Can I switch off TLS 1.2?", &answer(sight)))
-            (section("versions", "Versions", &shares("versions", "Versions", &tls.versions)))
-            (section("ciphers", "Cipher suites", &shares("ciphers", "Cipher suites", &tls.ciphers)))
-            (section("groups", "Key exchange", &html! {
-                (shares("groups", "Groups", &tls.groups))
-                (hybrid(tls))
-            }))
-            (section("resumption", "Resumption", &resumption(sight)))
+            div.pair {
+                (section("versions", "Versions", &shares("versions", "Versions", &tls.versions)))
+                (section("ciphers", "Cipher suites", &shares("ciphers", "Cipher suites", &tls.ciphers)))
+                (section("groups", "Key exchange", &html! { (hybrid(tls)) (shares("groups", "Groups", &tls.groups)) }))
+                (section("resumption", "Resumption", &resumption(sight)))
+            }
         }
     }
 }
@@ -38,6 +37,7 @@ fn answer(sight: &Sight) -> Markup {
     let since = span(process.uptime.floor());
     let users: Vec<&Service> =
         sight.snapshot.services.iter().filter(|service| of_version(&service.tls, OLD) > 0).collect();
+    let with_tls = sight.snapshot.services.iter().filter(|service| service.tls.handshakes > 0).count();
     html! {
         @if old == 0 {
             p.answer { strong { "As far as seen, yes." } " None of the " (plural(all, "handshake", "handshakes"))
@@ -48,13 +48,13 @@ fn answer(sight: &Sight) -> Markup {
                 (plural(all, "handshake", "handshakes")) " used it (" (percent(old, all)) ") in the last " (since) "." }
             @if !users.is_empty() {
                 ul {
-                    @for service in users {
+                    @for service in &users {
                         @let here = of_version(&service.tls, OLD);
                         li { b { (service.name) } ": " (count(here)) " of " (count(service.tls.handshakes))
                             " (" (percent(here, service.tls.handshakes)) ")" }
                     }
                 }
-                p.muted { "All other services could do without it today." }
+                @if users.len() < with_tls { p.muted { "All other services could do without it today." } }
             }
         }
     }
@@ -83,7 +83,7 @@ fn shares(id: &str, caption: &str, shares: &[Share]) -> Markup {
     };
     html! {
         (parts(&counts, caption, &said.join(", ")))
-        (table(&format!("{id}-shares"), &format!("{caption} of completed handshakes"), COLUMNS, &rows))
+        (plain_table(&format!("{id}-shares"), &format!("{caption} of completed handshakes"), COLUMNS, &rows))
     }
 }
 
@@ -115,6 +115,6 @@ fn resumption(sight: &Sight) -> Markup {
     html! {
         p { (said) ", which spares both sides the expensive part." }
         (parts(&[tls.resumed, full], "Resumed and full handshakes", &said))
-        (table("resumed", "Resumption by service", COLUMNS, &rows))
+        (plain_table("resumed", "Resumption by service", COLUMNS, &rows))
     }
 }

@@ -97,6 +97,7 @@ pub(super) fn ago(at: f64, now: f64) -> String {
     match now - at {
         _ if at <= 0.0 => "never".to_owned(),
         passed if passed < 1.0 => "just now".to_owned(),
+        passed if passed < 60.0 => format!("{:.0} s ago", passed.floor()),
         passed => format!("{} ago", span(passed.floor())),
     }
 }
@@ -154,12 +155,6 @@ pub(super) fn date(at: f64) -> String {
 pub(super) fn clock(at: f64) -> String {
     let time = calendar(at);
     format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second)
-}
-
-/// "21 Nov".
-pub(super) fn day(at: f64) -> String {
-    let time = calendar(at);
-    format!("{} {}", time.day, month(at))
 }
 
 /// "Nov".

@@ -3,7 +3,7 @@
 
 use super::Sight;
 use super::draw::{Mood, gauge};
-use super::parts::{Column, cell, condition, nothing, number, picture, section, table, text};
+use super::parts::{Column, cell, condition, nothing, number, plain_table, section, text};
 use super::words::{bits, count, percent, plural, share, span, timing};
 use crate::control::model::Worker;
 use maud::{Markup, html};
@@ -11,17 +11,15 @@ use maud::{Markup, html};
 const COLUMNS: &[Column] = &[
     number("Worker"),
     text("State"),
-    picture("Load"),
-    number("Busy"),
-    picture("Share of connections"),
-    number("Connections"),
+    text("Load"),
+    text("Connections"),
     number("Total"),
     number("Traffic"),
     number("Turns"),
-    number("Turn p50"),
-    number("Turn p99"),
-    number("Longest turn"),
-    number("Waiting for it"),
+    number("p50"),
+    number("p99"),
+    number("Longest"),
+    number("Inbox"),
     number("Bookmarks"),
     number("Panics"),
 ];
@@ -38,8 +36,8 @@ pub(super) fn draw(sight: &Sight) -> Markup {
         @if workers.is_empty() {
             (nothing("No worker has told of itself yet."))
         } @else {
-            p { (balance(workers)) }
-            (section("threads", "Threads", &table("by-worker", "Workers over the last second", COLUMNS, &rows)))
+            p { (balance(workers)) " p50, p99 and the longest are those of turns of its loop." }
+            (section("threads", "Threads", &plain_table("by-worker", "Workers over the last second", COLUMNS, &rows)))
         }
     }
 }
@@ -71,10 +69,14 @@ fn row(worker: &Worker, most: u64) -> Markup {
                     small { (worker.doing) " for " (span(worker.busy_for)) }
                 }
             }
-            td { (gauge(worker.load, mood, &format!("Load of worker {}", worker.number))) }
-            (cell(worker.load, &format!("{:.0} %", worker.load * 100.0)))
-            td { (gauge(share(worker.connections, most), Mood::Idle, &format!("Connections of worker {}, compared with the fullest", worker.number))) }
-            (cell(worker.connections, &count(worker.connections)))
+            td data-value=(worker.load) {
+                (format!("{:.0} %", worker.load * 100.0))
+                (gauge(worker.load, mood, &format!("Load of worker {}", worker.number)))
+            }
+            td data-value=(worker.connections) {
+                (count(worker.connections))
+                (gauge(share(worker.connections, most), Mood::Idle, &format!("Connections of worker {}, compared with the fullest", worker.number)))
+            }
             (cell(worker.traffic.total, &count(worker.traffic.total)))
             @let rate = worker.traffic.rate_in + worker.traffic.rate_out;
             (cell(rate, &bits(rate)))

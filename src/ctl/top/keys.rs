@@ -154,14 +154,18 @@ mod tests {
 
     #[test]
     fn what_means_nothing_here_leaves_no_letters_behind() {
-        for bytes in [&b"\x1b[15~"[..], b"\x1b[200~", b"\x1b[<0;3;4M", b"\x1bOP", b"\0", b"\xff\xfe", b"\xc2\x9b"] {
+        for bytes in
+            [&b"\x1b[15~"[..], b"\x1b[200~", b"\x1b[<0;3;4M", b"\x1bOP", b"\0", b"\xff\xfe", b"\xc2\x9b"]
+        {
             assert_eq!(keys(bytes), [], "{bytes:?}");
         }
     }
 
     #[test]
     fn keys_cut_in_two_are_one_but_nothing_is_waited_for_for_ever() {
-        for (bytes, key) in [("é".as_bytes(), Key::Char('é')), (b"\x1b[5~", Key::PageUp), (b"\x1bOA", Key::Up)] {
+        for (bytes, key) in
+            [("é".as_bytes(), Key::Char('é')), (b"\x1b[5~", Key::PageUp), (b"\x1bOA", Key::Up)]
+        {
             for cut in 1..bytes.len() {
                 let mut both = Keys::default();
                 let mut found = both.take(&bytes[..cut]);

@@ -104,7 +104,8 @@ impl Backend for Canvas {
         let mut style = None;
         let mut last: Option<(u16, u16)> = None;
         for (x, y, cell) in content {
-            if last != x.checked_sub(1).map(|before| (before, y)) {
+            let before = x.checked_sub(1).map(|before| (before, y));
+            if before.is_none() || last != before {
                 self.go(x, y);
             }
             // A cell of two columns leaves the cursor where it is told anew.
@@ -177,9 +178,12 @@ impl Backend for Canvas {
 /// The parameters of SGR (ECMA-48 8.3.117), from plain on.
 fn parameters(colour: Color, modifier: Modifier, colours: bool) -> String {
     let mut text = "0".to_owned();
-    for (one, parameter) in
-        [(Modifier::BOLD, ";1"), (Modifier::DIM, ";2"), (Modifier::UNDERLINED, ";4"), (Modifier::REVERSED, ";7")]
-    {
+    for (one, parameter) in [
+        (Modifier::BOLD, ";1"),
+        (Modifier::DIM, ";2"),
+        (Modifier::UNDERLINED, ";4"),
+        (Modifier::REVERSED, ";7"),
+    ] {
         if modifier.contains(one) {
             text.push_str(parameter);
         }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the API tells of a made-up snapshot, what it refuses, and how a listing is put into chunks.
 
 use super::super::query::decode;
 use super::*;

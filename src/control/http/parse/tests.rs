@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! Heads as they should be, and all that is refused because it could be read in two ways.
 
 use super::*;
 
