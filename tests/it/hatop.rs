@@ -46,6 +46,29 @@ impl Terminal {
         self.tmux(&["send-keys", key]).unwrap();
     }
 
+    /// The row of hatop's list that is shown in reverse (SGR 7, ECMA-48 section 8.3.117), below the headings, which are too.
+    fn selected(&self) -> String {
+        let screen = self.tmux(&["capture-pane", "-p", "-e"]).unwrap_or_default();
+        let list = screen.lines().skip_while(|line| !line.contains("NAME ")).skip(1);
+        list.filter(|line| line.contains("[7m") || line.contains(";7m")).last().unwrap_or_default().to_owned()
+    }
+
+    /// Goes down to the row that contains `text`.
+    #[track_caller]
+    fn select(&self, text: &str) {
+        let rows = self.screen().lines().count();
+        for _ in 0..rows {
+            let before = self.selected();
+            if before.contains(text) {
+                return;
+            }
+            self.press("Down");
+            let name = |row: &str| row.split_whitespace().next().unwrap_or_default().to_owned();
+            wait_for("another row to be selected", || name(&self.selected()) != name(&before));
+        }
+        panic!("{text} cannot be selected:\n{}", self.screen());
+    }
+
     /// Waits until the screen shows what is wanted.
     #[track_caller]
     fn wait_screen(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
@@ -78,10 +101,8 @@ fn hatop_shows_services_moves_and_takes_a_server_out() {
     });
     terminal.press("1");
     terminal.wait_screen("the status view", |screen| screen.contains("STATUS"));
-    // Down to the server's row, and F10: out on this backend.
-    let row = |screen: &str| screen.lines().position(|line| line.contains(&server));
-    assert!(row(&terminal.screen()).is_some());
-    terminal.press("Down");
+    terminal.select(&server);
+    // F10 disables a server of one backend, F9 enables it.
     terminal.press("F10");
     terminal.wait_screen("the server to be out", |screen| line(screen).contains("MAINT"));
     assert!(asked.ask("show servers json").contains("\"admin\":\"maint\""));
