@@ -181,10 +181,10 @@ fn a_turn_looks_at_a_slice_whatever_is_asked() {
     let (count, listings) = (5 * SLICE, 40);
     let mut world = World::new(count);
     for listing in 0..listings {
-        world.begin(world.walk(listing, 0, usize::MAX));
+        world.begin(world.walk(listing as u64, 0, usize::MAX));
     }
     let (mut turns, mut told, mut ends) = (0, 0, BTreeSet::new());
-    while ends.len() < listings as usize {
+    while ends.len() < listings {
         turns += 1;
         for page in world.turn() {
             told += page.connections.len();
@@ -192,7 +192,7 @@ fn a_turn_looks_at_a_slice_whatever_is_asked() {
         }
         assert!(told <= turns * SLICE, "{told} looked at in {turns} turns");
     }
-    assert_eq!(told, count * listings as usize);
+    assert_eq!(told, count * listings);
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 
 fn hear(listers: &mut [Lister], pages: Vec<Page>) {
     for page in pages {
-        let lister = &mut listers[page.listing as usize];
+        let lister = &mut listers[usize::try_from(page.listing).unwrap()];
         assert!(lister.waiting, "an answer to nobody");
         lister.waiting = false;
         lister.told.extend(numbers(&page));

@@ -8,6 +8,9 @@ use crate::sys::socket::Socket;
 use std::io;
 use std::mem;
 
+/// Bytes given to the socket at once. A unix socket frees them together, so this is how finely the taking can be seen.
+const PIECE: usize = 16 << 10;
+
 /// Bytes on their way.
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -49,7 +52,8 @@ impl Output {
     pub(super) fn write(&mut self, socket: &Socket) -> io::Result<usize> {
         let before = self.written;
         while self.pending() > 0 {
-            match socket.send(&self.bytes[self.written..]) {
+            let piece = PIECE.min(self.pending());
+            match socket.send(&self.bytes[self.written..self.written + piece]) {
                 Ok(0) => break,
                 Ok(bytes) => self.written += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

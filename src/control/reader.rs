@@ -11,7 +11,7 @@ use super::answer::{Answer, Format, List, Request, Talk, Then, Visitor, Wording}
 use super::listing::Listing;
 use super::order::Outcome;
 use super::output::Output;
-use super::state::{Asked, State};
+use super::state::{Asked, SILENCE, State};
 use crate::connection::walk::Page;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::policy::access::Level;
@@ -42,14 +42,11 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long a reader may take for [`PACE`] bytes of what it is given.
 pub(super) const STALL: Duration = Duration::from_secs(30);
 
-/// The least it must take in that time, if so much waits. Sockets make room in larger pieces than this.
+/// The least it must take in that time, if so much waits. Sockets tell of it in larger pieces than this.
 const PACE: u64 = 4096;
 
-/// How long a worker may take for a page before it is asked after.
-const WORKER: Duration = Duration::from_secs(2);
-
-/// How often it is waited for anew, if it answers others meanwhile: a minute in all.
-const PATIENCE: u32 = 30;
+/// How often a worker that is late with a page is waited for anew, if it answers others meanwhile: a minute in all.
+const PATIENCE: u32 = 11;
 
 /// How long main may take for an order: a reload resolves names.
 const ORDER: Duration = Duration::from_secs(120);
@@ -80,6 +77,8 @@ pub struct Reader {
     requests: u64,
     pages: u64,
     taken: u64,
+    /// Of what was taken, what its peer had read when the deadline was armed.
+    delivered: u64,
     /// When it last took or sent something.
     moved: Instant,
     /// What of its memory the state knows of.
@@ -172,6 +171,7 @@ impl Reader {
             requests: 0,
             pages: 0,
             taken: 0,
+            delivered: 0,
             moved: now,
             held: 0,
         }
@@ -349,7 +349,13 @@ impl Reader {
         if self.wait.replace(wait) == Some(wait) {
             return Verdict::Hold;
         }
+        self.delivered = self.delivered_now();
         Verdict::Keep(self.span(wait))
+    }
+
+    /// What its peer has read so far: the socket may hold much, and take more only when it is nearly empty.
+    fn delivered_now(&self) -> u64 {
+        self.taken.saturating_sub(self.socket.unacknowledged() as u64)
     }
 
     fn awaited(&self) -> Wait {
@@ -368,7 +374,7 @@ impl Reader {
             Wait::Idle(_) => self.talk.patience(),
             Wait::Request(_) => REQUEST,
             Wait::Output(_) => STALL,
-            Wait::Worker(_) => WORKER,
+            Wait::Worker(_) => SILENCE,
             Wait::Order(_) => ORDER,
             Wait::Leaving => LEAVING,
         }
@@ -449,7 +455,9 @@ impl Handler for Box<Reader> {
         // What fired is off.
         match self.wait.take() {
             Some(Wait::Leaving) => return Verdict::Close(Gone::Done),
-            Some(Wait::Output(_)) => return Verdict::Close(Gone::Stalled),
+            Some(Wait::Output(_)) if self.delivered_now() < self.delivered + PACE => {
+                return Verdict::Close(Gone::Stalled);
+            }
             Some(Wait::Idle(_) | Wait::Request(_)) => {
                 let last = self.talk.late();
                 if last.is_empty() {
@@ -458,6 +466,7 @@ impl Handler for Box<Reader> {
                 self.output.put(last);
                 self.then = Then::Close;
             }
+            Some(Wait::Output(_)) => return self.advance(state),
             Some(Wait::Worker(_) | Wait::Order(_)) | None => {}
         }
         match &mut self.busy {

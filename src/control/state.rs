@@ -31,8 +31,9 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Leases at once; beyond it the oldest ends, which costs its holder a walk from the head.
 const LEASES: usize = 512;
 
-/// A worker from which nobody has heard for so long is stuck.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A worker from which nobody has heard for so long is stuck. It answers a walk after sixteen turns at most; this leaves it
+/// a third of a second for each.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where everything that is shown comes from.
 #[derive(Debug)]

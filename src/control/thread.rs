@@ -123,7 +123,7 @@ struct Serving {
     socket: Option<Listening>,
     http: Option<Listening>,
     next_tick: Instant,
-    /// There may be more pages than a turn hands out.
+    /// The bell was rung, or there are more pages than a turn hands out.
     unheard: bool,
     /// Nobody is accepted until the next tick: there are no descriptors.
     paused: bool,
@@ -179,13 +179,12 @@ impl Serving {
 
     /// What a turn does, once it is awake and knows the time.
     fn work(&mut self) -> io::Result<()> {
+        // Ahead of the deadlines: what is there has not come too late, though this thread may have.
+        self.hear();
         let woken = self.readers.run(self.state.now, &mut self.state);
         if woken.by(BELL) {
             self.control.bell.drain();
             self.unheard = true;
-        }
-        if self.unheard {
-            self.hear();
         }
         for tag in [SOCKET, HTTP] {
             if woken.by(tag) {
@@ -212,7 +211,7 @@ impl Serving {
         due.chain(self.readers.patience(self.state.now)).min().unwrap_or(TICK)
     }
 
-    /// What others have dropped for it. The bell was drained before, so none that comes now is overlooked.
+    /// What others have dropped for it. After the bell was drained it comes here once more, so nothing is overlooked.
     fn hear(&mut self) {
         for _ in 0..PAGES {
             let Some(page) = self.state.sources.pages.pop() else {

@@ -27,7 +27,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use tunnel::args::{Command as TunnelCommand, Explain, UsageError};
 use tunnel::control::model::{Failure, Snapshot};
-use tunnel::daemon::{self, Options};
+use tunnel::daemon::{Options, check};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into()).collect();
@@ -137,7 +137,7 @@ fn explain(command: &TunnelCommand) -> u8 {
         TunnelCommand::Explain(asked) => asked,
         _ => return tell(&mut io::stdout(), tunnel::args::explain_usage().trim_end()),
     };
-    let config = match daemon::check(&Options::new(&asked.config)) {
+    let config = match check(&Options::new(&asked.config)) {
         Ok(config) => config,
         Err(error) => {
             tell(&mut io::stderr(), error.to_string().trim_end());

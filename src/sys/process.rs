@@ -154,8 +154,8 @@ pub fn wait_for_our_turn() {
     let _economy_only = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
 }
 
-/// The nice value of who steps back: about a tenth of a processor that others want whole (sched(7)).
-const STEPPED_BACK: libc::c_int = 10;
+/// The nice value of who steps back: about a quarter of a processor that another wants whole (sched(7)).
+const STEPPED_BACK: libc::c_int = 5;
 
 /// Lets threads that serve go first where processors are short: for the calling thread alone.
 pub fn step_back() {

@@ -2,7 +2,7 @@
 //! From the sources to a [`Snapshot`]: sums over workers, rates, history, the last failures.
 //!
 //! Invariants: nothing here is waited for by anybody but readers; what is kept is bounded, whatever the configuration and
-//! the peers do; making snapshots takes a twentieth of the thread's time at most, however many readers ask.
+//! the peers do; making snapshots takes an eighth of the thread's time at most, however many readers ask.
 //!
 //! Not here: the counting itself (`stats/`), what readers make of a snapshot.
 
@@ -26,11 +26,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use workers::Loads;
 
-/// For how many times as long as it took to make a snapshot is kept.
-const KEPT: u32 = 20;
+/// The share of time that may be spent on making snapshots: one in so many.
+const SHARE: u32 = 8;
 
-/// The longest that it is kept.
-const LONGEST_KEPT: Duration = Duration::from_secs(1);
+/// How much of it may be saved up: who asks now and then always gets a new one.
+const SAVED: Duration = Duration::from_millis(250);
+
+/// How old one may become that is shown although there is no time for another.
+const OLDEST: Duration = Duration::from_secs(1);
 
 /// Routes of a service that are shown and measured.
 const ROUTES: usize = 1000;
@@ -43,6 +46,9 @@ pub(in crate::control) struct Collected {
     failures: Failures,
     /// The last snapshot.
     last: Option<Last>,
+    /// The time there is for making another one, and when that was reckoned.
+    saved: Duration,
+    reckoned: Instant,
     /// Looked up once: these do not change.
     user: String,
     node: String,
@@ -50,10 +56,10 @@ pub(in crate::control) struct Collected {
     ticked: Instant,
 }
 
-/// A snapshot that is kept: until then, and while main has published nothing else.
+/// A snapshot that is kept, for as long as main publishes nothing else.
 #[derive(Debug)]
 struct Last {
-    until: Instant,
+    made: Instant,
     running: Arc<Running>,
     snapshot: Arc<Snapshot>,
 }
@@ -82,6 +88,8 @@ impl Collected {
             loads: Loads::default(),
             failures: Failures::default(),
             last: None,
+            saved: SAVED,
+            reckoned: now,
             user: system::user(),
             node: system::host_name(),
             ticked: now,
@@ -93,14 +101,21 @@ impl State {
     /// Everything but the connections, as it is now, or was a moment ago.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let (running, began) = (self.running(), clock());
-        let is_good = |last: &&Last| began < last.until && Arc::ptr_eq(&last.running, &running);
-        if let Some(last) = self.collected.last.as_ref().filter(is_good) {
+        let Collected { last, saved, reckoned, .. } = &mut self.collected;
+        *saved = SAVED.min(*saved + began.saturating_duration_since(*reckoned) / SHARE);
+        *reckoned = began;
+        let is_good = |last: &&Last| {
+            saved.is_zero()
+                && began.saturating_duration_since(last.made) < OLDEST
+                && Arc::ptr_eq(&last.running, &running)
+        };
+        if let Some(last) = last.as_ref().filter(is_good) {
             return Arc::clone(&last.snapshot);
         }
         let snapshot = Arc::new(self.collect(&running));
-        let ended = clock();
-        let until = ended + (ended.saturating_duration_since(began) * KEPT).min(LONGEST_KEPT);
-        self.collected.last = Some(Last { until, running, snapshot: Arc::clone(&snapshot) });
+        let took = clock().saturating_duration_since(began);
+        self.collected.saved = self.collected.saved.saturating_sub(took);
+        self.collected.last = Some(Last { made: began, running, snapshot: Arc::clone(&snapshot) });
         snapshot
     }
 

@@ -28,7 +28,7 @@ pub(super) fn json(call: &mut Call<'_>) -> Done {
 
 fn listed(call: &Call<'_>, format: Box<dyn Format>) -> Done {
     match filters(call.words) {
-        Ok((wanted, most, from)) => Done::List(Told { wanted, from, most, act: Act::Look, format }),
+        Ok((wanted, most, from)) => Done::List(Box::new(Told { wanted, from, most, act: Act::Look, format })),
         Err(why) => Done::Refused(why),
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn sess(call: &mut Call<'_>) -> Done {
     };
     let wanted = Wanted { id, ..Wanted::default() };
     let format = Box::new(format);
-    Done::List(Told { wanted, from: None, most: usize::MAX, act: Act::Look, format })
+    Done::List(Box::new(Told { wanted, from: None, most: usize::MAX, act: Act::Look, format }))
 }
 
 /// `kill ID` and `shutdown session ID`.
@@ -54,7 +54,7 @@ pub(super) fn kill(call: &mut Call<'_>) -> Done {
     };
     let wanted = Wanted { id: Some(id), ..Wanted::default() };
     let format = Box::new(Closed { expected: true });
-    Done::List(Told { wanted, from: None, most: 1, act: Act::Close, format })
+    Done::List(Box::new(Told { wanted, from: None, most: 1, act: Act::Close, format }))
 }
 
 /// `shutdown sessions server S/N`.
@@ -66,7 +66,7 @@ pub(super) fn kill_server(call: &mut Call<'_>) -> Done {
     let wanted =
         Wanted { service: server.service, route: server.route, at: server.addresses, ..Wanted::default() };
     let format = Box::new(Closed { expected: false });
-    Done::List(Told { wanted, from: None, most: usize::MAX, act: Act::Close, format })
+    Done::List(Box::new(Told { wanted, from: None, most: usize::MAX, act: Act::Close, format }))
 }
 
 /// A connection's number: plain, or as `show sess` tells it.

@@ -85,7 +85,7 @@ enum Done {
     /// It cannot be done, for that reason: a sentence.
     Refused(String),
     /// Connections.
-    List(Told),
+    List(Box<Told>),
     /// Main does it.
     Order(Order),
     /// The reader goes.
@@ -176,7 +176,8 @@ impl Commands {
                 tell(note, &why);
                 self.whole(why + "\n")
             }
-            Done::List(Told { wanted, from, most, act, format }) => {
+            Done::List(told) => {
+                let Told { wanted, from, most, act, format } = *told;
                 let format = Box::new(Framed { format, ending: self.ending(), note });
                 let list = List { wanted, from, most, act, format, then: self.then() };
                 Request::Answer(Answer::List(Box::new(list)))

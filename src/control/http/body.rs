@@ -153,8 +153,12 @@ fn too_large() -> Refusal {
 mod tests {
     use super::*;
 
-    /// What becomes of a chunked body that comes in pieces of `step` bytes: status of the refusal, or body and rest.
-    fn chunked(wire: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, u16> {
+    /// A body and what follows it.
+    type Whole = (Vec<u8>, Vec<u8>);
+
+    /// What becomes of a chunked body that comes in pieces of `step` bytes: nothing while it is not whole, or the status of
+    /// the refusal.
+    fn chunked(wire: &[u8], step: usize) -> Result<Option<Whole>, u16> {
         let mut body = Body::new(Framing::Chunked).unwrap();
         let mut input = Vec::new();
         let mut pieces = wire.chunks(step);

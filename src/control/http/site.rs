@@ -78,7 +78,8 @@ fn look(path: &str, fields: &Fields, visitor: &Visitor, manner: Manner, state: &
                     Response { immutable, ..Response::new(200, media, body) }.answer(manner)
                 }
                 Some(Page::Connections { wanted, from, most, format }) => {
-                    let rows = List { wanted, from, most, act: Act::Look, format, then: Then::Keep };
+                    let (wanted, act, then) = (*wanted, Act::Look, Then::Keep);
+                    let rows = List { wanted, from, most, act, format, then };
                     list(rows, HTML, manner)
                 }
             };

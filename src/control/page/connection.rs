@@ -19,7 +19,12 @@ pub(super) fn at(path: &str) -> Option<u64> {
 
 pub(super) fn page(id: u64, sight: Sight) -> Page {
     let wanted = Wanted { id: Some(id), ..Wanted::default() };
-    Page::Connections { wanted, from: None, most: 1, format: Box::new(Detail { id, sight, found: None }) }
+    Page::Connections {
+        wanted: Box::new(wanted),
+        from: None,
+        most: 1,
+        format: Box::new(Detail { id, sight, found: None }),
+    }
 }
 
 /// Waits for the one connection.

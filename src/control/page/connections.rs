@@ -36,7 +36,7 @@ pub(super) fn page(query: &[(String, String)], sight: Sight) -> Page {
     let from = field("after").parse().ok();
     let format =
         Box::new(Listed { sight, wanted: wanted.clone(), most, later: from.is_some(), rows: Vec::new() });
-    Page::Connections { wanted, from, most, format }
+    Page::Connections { wanted: Box::new(wanted), from, most, format }
 }
 
 /// Gathers the rows of a page.

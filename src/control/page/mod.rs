@@ -45,7 +45,7 @@ pub enum Page {
     /// Media type, whether it may be kept for ever (its path has its hash), and the bytes.
     Whole { media: &'static str, immutable: bool, body: Vec<u8> },
     /// A page with connections on it: which, and what writes the whole document from them.
-    Connections { wanted: Wanted, from: Option<Cursor>, most: usize, format: Box<dyn Format> },
+    Connections { wanted: Box<Wanted>, from: Option<Cursor>, most: usize, format: Box<dyn Format> },
 }
 
 /// What a page is drawn from.

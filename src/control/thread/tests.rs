@@ -6,6 +6,7 @@ use super::super::answer::{Answer, End, Format, List, Request};
 use super::super::listing::{Cursor, PAGE};
 use super::super::order::Order;
 use super::super::reader::{LOW, STALL};
+use super::super::state::SILENCE;
 use super::super::testing;
 use super::*;
 use crate::connection::view::{ConnectionView, Wanted};
@@ -304,6 +305,24 @@ fn a_reader_that_takes_a_little_now_and_then_stays_while_that_is_enough() {
 }
 
 #[test]
+fn what_a_reader_takes_of_a_full_socket_counts_before_there_is_room() {
+    let mut world = World::new();
+    let reader = world.reader();
+    world.asks(&reader, "say 4000000\n");
+    let mut piece = vec![0; 24 << 10];
+    for _ in 0..3 {
+        reader.recv(&mut piece).unwrap();
+        world.pass(STALL);
+        assert_eq!(world.readers(), 1);
+    }
+    for _ in 0..3 {
+        assert_eq!(reader.recv(&mut [0]).unwrap(), 1);
+        world.pass(STALL / 3);
+    }
+    assert_eq!(world.readers(), 0, "a byte now and then is not enough");
+}
+
+#[test]
 fn a_slow_readers_listing_pauses_and_resumes() {
     let mut world = World::new();
     world.connections = [(1..=5000).collect(), (5001..=6000).collect()];
@@ -355,7 +374,7 @@ fn a_silent_worker_is_passed_over_and_named() {
     world.asks(&reader, "list 10\n");
     let late = world.walks(0);
     assert_eq!(late.len(), 1);
-    world.pass(2 * SECOND);
+    world.pass(SILENCE);
     assert_eq!(world.walks(0).iter().map(|walk| walk.most).collect::<Vec<_>>(), [0], "told that it is over");
     // Its page comes after all, when the other's is awaited.
     let late = world.page(&late[0], 0);
@@ -367,6 +386,29 @@ fn a_silent_worker_is_passed_over_and_named() {
 }
 
 #[test]
+fn a_page_that_is_there_counts_although_the_thread_was_late_itself() {
+    let mut world = World::new();
+    world.connections = [vec![1], vec![2]];
+    let readers: Vec<Socket> = (0..2 * PAGES).map(|_| world.reader()).collect();
+    for reader in &readers {
+        world.asks(reader, "list 10\n");
+    }
+    for worker in 0..WORKERS {
+        let walks = world.walks(worker);
+        assert_eq!(walks.len(), readers.len());
+        for walk in walks {
+            let page = world.page(&walk, worker);
+            world.serving.state.sources.pages.push(page);
+        }
+        // Nobody gave it the processor.
+        world.pass(2 * SILENCE);
+    }
+    for reader in readers {
+        assert_eq!(hears(&reader), "[1 2 ] [];");
+    }
+}
+
+#[test]
 fn a_worker_that_answers_others_is_waited_for() {
     let mut world = World::new();
     world.connections[0] = vec![1];
@@ -375,7 +417,7 @@ fn a_worker_that_answers_others_is_waited_for() {
     let walk = world.walks(0).pop().unwrap();
     for _ in 0..10 {
         world.asks(&second, "list 1\n");
-        world.pass(SECOND + SECOND / 2);
+        world.pass(SILENCE - SECOND);
         assert!(world.answer(0) > 0);
         world.answer(1);
     }
@@ -393,10 +435,10 @@ fn a_worker_that_answers_others_is_not_waited_for_for_ever() {
     let (first, second) = (world.reader(), world.reader());
     world.asks(&first, "list 10\n");
     world.walks(0);
-    for _ in 0..70 {
+    for _ in 0..30 {
         world.asks(&second, "list 1\n");
         world.answer_all();
-        world.pass(SECOND + SECOND / 2);
+        world.pass(SILENCE - SECOND);
     }
     world.answer_all();
     assert_eq!(hears(&first), "[] [0];");
