@@ -181,10 +181,10 @@ fn a_turn_looks_at_a_slice_whatever_is_asked() {
     let (count, listings) = (5 * SLICE, 40);
     let mut world = World::new(count);
     for listing in 0..listings {
-        world.begin(world.walk(listing, 0, usize::MAX));
+        world.begin(world.walk(listing as u64, 0, usize::MAX));
     }
     let (mut turns, mut told, mut ends) = (0, 0, BTreeSet::new());
-    while (ends.len() as u64) < listings {
+    while ends.len() < listings {
         turns += 1;
         for page in world.turn() {
             told += page.connections.len();
@@ -192,7 +192,7 @@ fn a_turn_looks_at_a_slice_whatever_is_asked() {
         }
         assert!(told <= turns * SLICE, "{told} looked at in {turns} turns");
     }
-    assert_eq!(told as u64, count as u64 * listings);
+    assert_eq!(told, count * listings);
 }
 
 #[test]
