@@ -46,11 +46,13 @@ impl Terminal {
         self.tmux(&["send-keys", key]).unwrap();
     }
 
-    /// The row of hatop's list that is shown in reverse (SGR 7, ECMA-48 section 8.3.117), below the headings, which are too.
+    /// The row of hatop's list that is shown in reverse (SGR 7, ECMA-48 section 8.3.117): the first below the headings, which
+    /// are too, as is the line at the foot, which it is while no row is selected.
     fn selected(&self) -> String {
         let screen = self.tmux(&["capture-pane", "-p", "-e"]).unwrap_or_default();
         let list = screen.lines().skip_while(|line| !line.contains("NAME ")).skip(1);
-        list.filter(|line| line.contains("[7m") || line.contains(";7m")).last().unwrap_or_default().to_owned()
+        let mut reverse = list.filter(|line| line.contains("[7m") || line.contains(";7m"));
+        reverse.next().unwrap_or_default().to_owned()
     }
 
     /// Goes down to the row that contains `text`.
