@@ -39,7 +39,6 @@ use maud::Markup;
 use std::sync::Arc;
 
 /// What a path leads to.
-#[expect(clippy::large_enum_variant, reason = "there is one per request, taken apart at once")]
 #[derive(Debug)]
 pub enum Page {
     /// Media type, whether it may be kept for ever (its path has its hash), and the bytes.
