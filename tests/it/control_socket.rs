@@ -171,7 +171,7 @@ fn socat_asks_in_one_line_and_interactively() {
 #[test]
 fn a_live_connection_is_told_in_every_form_and_can_be_closed() {
     let asked = Asked::new();
-    let mut client = asked.connected();
+    let client = asked.connected();
     let told = asked.json("show connections json service web state connected");
     let connections = told["connections"].as_array().unwrap();
     assert_eq!(connections.len(), 1, "{told}");
