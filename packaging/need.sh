@@ -9,11 +9,11 @@ set -eu
 
 build='gcc libc6-dev pkgconf libssl-dev ca-certificates'
 run='openssl curl'
-test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus tmux'
+test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux'
 check='mandoc shellcheck'
 bench='openssl haproxy nginx libnginx-mod-stream hitch stunnel4 sniproxy strace procps'
 aws_lc='cmake g++ libclang-dev'
-servers='nginx haproxy rsyslog hitch stunnel4 sniproxy prometheus'
+servers='nginx haproxy rsyslog prometheus-haproxy-exporter hitch stunnel4 sniproxy prometheus'
 
 policy=/usr/sbin/policy-rc.d
 mark='Made by the need.sh of tunnel, for the time of one installation.'

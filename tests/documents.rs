@@ -66,13 +66,13 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
     for (key, value) in table {
         let key = key.get_ref().to_string();
         let below = match (title, key.as_str()) {
-            ("top level", "global") => "[global]".to_owned(),
+            ("top level", "global" | "control") => format!("[{key}]"),
             ("top level", "service") => "[[service]]".to_owned(),
             ("[[service]]", "rule" | "route") => format!("[[service.{key}]]"),
             // A route has what its service has, which is described there.
             ("[[service.route]]", "tls") => "[[service]] accept.tls".to_owned(),
             ("[[service.route]]", "connect") => "[[service]] connect".to_owned(),
-            ("[global]" | "[[service]]" | "[[service.rule]]", key) => format!("{title} {key}"),
+            ("[global]" | "[control]" | "[[service]]" | "[[service.rule]]", key) => format!("{title} {key}"),
             _ => format!("{title}.{key}"),
         };
         found.entry(title.to_owned()).or_default().push(key);
@@ -155,4 +155,20 @@ fn the_manuals_are_clean() {
         let complaints = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && complaints.is_empty(), "{}:\n{complaints}", path.display());
     }
+}
+
+#[test]
+fn the_manual_of_the_control_socket_describes_exactly_the_commands_there_are() {
+    let manual = read("man/tunnel-control.7");
+    let (_, commands) = manual.split_once(".Sh COMMANDS\n").expect("the manual has commands");
+    let commands = commands.split("\n.Sh ").next().unwrap_or_default();
+    // Arguments stand in other macros behind the words.
+    let words =
+        |line: &str| line.split(" Ar ").next().and_then(|line| line.split(" Oo").next()).map(str::to_owned);
+    let mut described: Vec<String> =
+        commands.lines().filter_map(|line| line.strip_prefix(".It Ic ")).filter_map(words).collect();
+    let mut known: Vec<String> = tunnel::control::command::commands().map(str::to_owned).collect();
+    described.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(described, known, "man/tunnel-control.7");
 }

@@ -69,7 +69,10 @@ const FORBIDDEN: &[(&str, &str)] = &[("event", "wire"), ("mode", "connection::co
 
 /// Crates of Cargo.toml and the places that may name them; a place that ends in `/` or `_` is a prefix.
 const CRATES: &[(&str, &[&str])] = &[
-    ("openssl", &["stream/tls.rs", "policy/tls_", "policy/certificate", "sys/openssl.rs"]),
+    (
+        "openssl",
+        &["stream/tls.rs", "stream/tls/flaw.rs", "policy/tls_", "policy/certificate", "sys/openssl.rs"],
+    ),
     ("openssl_sys", &["sys/openssl.rs"]),
     ("nix", &["sys/"]),
     ("libc", &["sys/"]),

@@ -10,7 +10,7 @@ use super::context::{Answer, Ctx};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
-use super::pace::{self, Pace};
+use super::pace::Pace;
 use super::pair::Pair;
 use super::plan::Plan;
 use super::refusal;
@@ -88,34 +88,6 @@ impl Connection {
         }
     }
 
-    /// What it is doing, for dumps and for the lines that tell of failures.
-    pub fn activity(&self) -> &'static str {
-        match &self.phase {
-            Phase::Handshake(cursor) => {
-                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                cursor.step(steps).map_or("starting", |step| step.name)
-            }
-            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => "relaying",
-                (_, Flow::Open) => "relaying after the client's end",
-                (Flow::Open, _) => "relaying after the server's end",
-                _ => "delivering the last bytes",
-            },
-            Phase::Ending(ending) => ending.activity(),
-            Phase::Tarpit(_) => "held by a rule",
-        }
-    }
-
-    /// Whether it only waits in a tarpit: nobody is served by that.
-    pub fn is_held(&self) -> bool {
-        matches!(self.phase, Phase::Tarpit(_))
-    }
-
-    /// Tells its state to the log.
-    pub fn dump(&self, ctx: &Ctx) {
-        last_words::describe(&self.pair, &self.plan.service, self.activity(), ctx);
-    }
-
     fn subject(&mut self) -> Subject<'_> {
         let doing = self.activity();
         Subject { pair: &mut self.pair, service: &self.plan.service, doing }
@@ -130,14 +102,6 @@ impl Connection {
 
     fn timeouts(&self) -> &Timeouts {
         &self.plan.service.timeouts
-    }
-
-    /// Counts what has moved since this was last called.
-    fn count_bytes(&mut self, ctx: &Ctx) {
-        let totals = [self.pair.up.read(), self.pair.down.written()];
-        if let Some(moved) = self.pace.note(totals, ctx.at()) {
-            pace::count(self.pair.stays.scopes(), ctx.worker, moved);
-        }
     }
 
     /// Takes it as far as it goes.

@@ -5,6 +5,7 @@
 
 use super::connection::{Connection, Phase};
 use super::context::Ctx;
+use super::last_words;
 use super::pair::{Facts, Pair, Resolve};
 use super::view::{ConnectionView, STATES, TlsView};
 use crate::channel::Flow;
@@ -16,6 +17,34 @@ use std::time::{Duration, Instant};
 impl Connection {
     pub fn id(&self) -> u64 {
         self.pair.facts.id
+    }
+
+    /// What it is doing, for dumps and for the lines that tell of failures.
+    pub fn activity(&self) -> &'static str {
+        match &self.phase {
+            Phase::Handshake(cursor) => {
+                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
+                cursor.step(steps).map_or("starting", |step| step.name)
+            }
+            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
+                (Flow::Open, Flow::Open) => "relaying",
+                (_, Flow::Open) => "relaying after the client's end",
+                (Flow::Open, _) => "relaying after the server's end",
+                _ => "delivering the last bytes",
+            },
+            Phase::Ending(ending) => ending.activity(),
+            Phase::Tarpit(_) => "held by a rule",
+        }
+    }
+
+    /// Whether it only waits in a tarpit: nobody is served by that.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Tarpit(_))
+    }
+
+    /// Tells its state to the log.
+    pub fn dump(&self, ctx: &Ctx) {
+        last_words::describe(&self.pair, &self.plan.service, self.activity(), ctx);
     }
 
     /// What can be seen of it.

@@ -3,7 +3,7 @@
 //!
 //! What is shown is gathered once per configuration, from what was kept when its files were loaded
 //! (`policy/certificate_card.rs`): a look copies it. Routes that share their TLS are one user, and a certificate is listed
-//! once, whoever loaded it again. Files are looked at a few at a time and not more often than every [`PAUSE`], since the
+//! once, whoever loaded it again. Files are looked at a few at a time and not more often than every `PAUSE`, since the
 //! file system may make us wait. Not here: revocation lists, which nothing reads yet.
 
 use super::model::Certificate;
@@ -53,7 +53,7 @@ struct Watched {
 }
 
 impl Certificates {
-    /// What the running plans use, at most [`SHOWN`]: certificates first, then what goes with them, CAs, ticket keys; of
+    /// What the running plans use, at most `SHOWN`: certificates first, then what goes with them, CAs, ticket keys; of
     /// each kind those that expire first.
     pub fn look(&mut self, running: &Running) -> Vec<Certificate> {
         self.look_at(running, time::unix())

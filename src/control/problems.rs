@@ -40,7 +40,7 @@ const COLLECTION: u64 = 50;
 /// Problems that are told; of more, their number.
 const MOST: usize = 100;
 
-/// The problems of a snapshot, most urgent first, at most [`MOST`] and a line that tells how many more there are.
+/// The problems of a snapshot, most urgent first, at most `MOST` and a line that tells how many more there are.
 pub fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let Snapshot { at, process, services, listeners, workers, certificates, .. } = snapshot;
     let mut found: Vec<Problem> = Vec::new();

@@ -234,7 +234,12 @@ impl Serving {
                 }
             }
         }
-        while let Some(visit) = self.state.sources.visits.pop() {
+        for visits in 0..=BATCH {
+            if visits == BATCH {
+                self.unheard = true;
+                return;
+            }
+            let Some(visit) = self.state.sources.visits.pop() else { return };
             let (visitor, hosts) = visits::visitor(&self.settings, &visit);
             let talk = Box::new(Http::new(&self.settings, hosts));
             self.insert(Reader::new(visit.socket, talk, visitor, self.state.now));
@@ -316,12 +321,14 @@ impl Serving {
 
     fn resume(&mut self) -> io::Result<()> {
         if self.paused {
-            self.paused = false;
             for (listening, tag) in [(&self.socket, SOCKET), (&self.http, HTTP)] {
                 if let Some(listening) = listening {
+                    // It may be in the set, if an earlier try failed at the other.
+                    let _out_of_it_now = self.readers.unwatch(listening);
                     self.readers.watch(listening, tag)?;
                 }
             }
+            self.paused = false;
         }
         Ok(())
     }

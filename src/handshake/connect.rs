@@ -7,14 +7,19 @@ use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::service::Service;
 use crate::policy::upstream::Server;
+use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::socket::{Connecting, Socket};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const STEP: Step = Step { name: "connecting to the server", run, expired };
+
+/// The failure of a server that keeps silent.
+const LATE: &str = "no answer in time";
 
 /// The failure where no server was even tried.
 const TAKEN_OUT: &str = "every server is taken out";
@@ -41,7 +46,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
             Err(error) => {
-                count_failure(pair, server, ctx);
+                count_failure(pair, server, &error.to_string(), ctx);
                 next(pair, &mut tried, format!("{}: {error}", server.name));
             }
         }
@@ -83,10 +88,12 @@ fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
 }
 
 /// Counts that it was not.
-fn count_failure(pair: &Pair, server: &Server, ctx: &Ctx) {
+fn count_failure(pair: &Pair, server: &Server, why: &str, ctx: &Ctx) {
     for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
         stats.add(ctx.worker, Counter::ConnectErrors, 1);
     }
+    let stats = Arc::clone(&server.stats);
+    ctx.stats.missed().note(Missed { stats, at: ctx.at(), text: why.into() });
 }
 
 /// Gives this server up.
@@ -102,10 +109,10 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
     let mut tried = pair.attempt.take().unwrap_or_default();
     let server = pair.chosen(service);
     if let Some(server) = server {
-        count_failure(pair, server, ctx);
+        count_failure(pair, server, LATE, ctx);
     }
     let name = server.map_or("", |server| &server.name);
-    let failure = format!("{name}: no answer in time");
+    let failure = format!("{name}: {LATE}");
     next(pair, &mut tried, failure);
     pair.attempt = Some(tried);
     if pair.chosen(service).is_some() { None } else { Some(Reason::ConnectTimeout) }

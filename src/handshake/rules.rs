@@ -55,7 +55,7 @@ pub fn charge(pair: &mut Pair, service: &Service, bytes: u64, ctx: &Ctx) -> Resu
 fn obey(service: &Service, judgement: Judgement, ctx: &Ctx) -> Result<(), Reason> {
     let Judgement::Refused(at) = judgement else { return Ok(()) };
     let rule = &service.rules.specs()[at];
-    if let Some(stats) = service.rule_stats.get(at) {
+    for stats in [Some(&service.stats), service.rule_stats.get(at)].into_iter().flatten() {
         stats.add(ctx.worker, Counter::Matched, 1);
     }
     Err(Reason::Rule(rule.name.clone(), rule.action.refusal().unwrap_or(Refusal::Reject)))

@@ -4,7 +4,9 @@
 //! Where nothing fails nothing is paid. When nobody takes them, or they come too fast, the oldest go.
 
 use super::causes::Cause;
+use super::scope::Scope;
 use crossbeam_queue::ArrayQueue;
+use std::sync::Arc;
 
 /// How many may wait: what a worker may produce between two looks, which are a second apart.
 const CAPACITY: usize = 1024;
@@ -31,24 +33,34 @@ pub struct Failure {
     pub text: Box<str>,
 }
 
+/// A server that could not be connected to, whether or not another one could.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// The server's.
+    pub stats: Arc<Scope>,
+    /// When ([`super::Clock::at`]).
+    pub at: u64,
+    pub text: Box<str>,
+}
+
 /// The ring.
 #[derive(Debug)]
-pub struct Ring(ArrayQueue<Failure>);
+pub struct Ring<T>(ArrayQueue<T>);
 
-impl Default for Ring {
+impl<T> Default for Ring<T> {
     fn default() -> Self {
         Self(ArrayQueue::new(CAPACITY))
     }
 }
 
-impl Ring {
+impl<T> Ring<T> {
     /// Notes one; the oldest goes for it if there is no room.
-    pub fn note(&self, failure: Failure) {
-        drop(self.0.force_push(failure));
+    pub fn note(&self, one: T) {
+        drop(self.0.force_push(one));
     }
 
     /// Takes the oldest.
-    pub fn take(&self) -> Option<Failure> {
+    pub fn take(&self) -> Option<T> {
         self.0.pop()
     }
 }

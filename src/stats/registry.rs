@@ -9,7 +9,7 @@
 use super::board::Board;
 use super::cells::Cells;
 use super::clock::Clock;
-use super::failures::Ring;
+use super::failures::{Failure, Missed, Ring};
 use super::scope::Scope;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +40,8 @@ pub struct Registry(Arc<Shared>);
 struct Shared {
     clock: Clock,
     scopes: [Mutex<Scopes>; KINDS],
-    failures: Ring,
+    failures: Ring<Failure>,
+    missed: Ring<Missed>,
     boards: Cells<Board>,
 }
 
@@ -98,8 +99,13 @@ impl Registry {
     }
 
     /// The last failures that nobody has taken yet.
-    pub fn failures(&self) -> &Ring {
+    pub fn failures(&self) -> &Ring<Failure> {
         &self.0.failures
+    }
+
+    /// The same of servers that could not be reached.
+    pub fn missed(&self) -> &Ring<Missed> {
+        &self.0.missed
     }
 
     /// The board of that worker, for it to write; none beyond [`super::MAX_WORKERS`].

@@ -37,7 +37,7 @@ pub enum Counter {
     /// Connections to servers that were made, and attempts that failed.
     Connects,
     ConnectErrors,
-    /// Connections that a rule decided.
+    /// Connections that a rule refused.
     Matched,
 }
 

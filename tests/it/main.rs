@@ -19,11 +19,13 @@ mod command_line;
 mod config_errors;
 mod connect;
 mod control_http;
+mod control_socket;
 mod daemonize;
 mod explain;
 mod half_close;
 mod handshake;
 mod harness_sees;
+mod hatop;
 mod hellos;
 #[cfg(not(feature = "aws-lc"))]
 mod hostile;

@@ -8,9 +8,10 @@ use crate::harness::{
 };
 use crate::program::{echo, plain, plain_at};
 use crate::reload::reload_well;
+use openssl::ssl::{SslContextBuilder, SslVersion};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -214,24 +215,48 @@ fn sum(pairs: impl IntoIterator<Item = (u64, u64)>) -> (u64, u64) {
     pairs.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
-#[test]
-fn totals_add_up_whatever_becomes_of_the_connections() {
-    const CLIENTS: usize = 6;
-    let (pki, control) = (Pki::new(), Control::new());
-    let backend = Backend::start(Listening::default(), serve);
-    let services = plain("plain", backend.address())
-        + &Sides::Terminate.service("tls", &pki, backend.address(), "")
-        + &plain("nowhere", refusing());
-    let tunnel = Tunnel::start(&control.beside(&services));
-    let [plain, tls, nowhere] = ["plain", "tls", "nowhere"].map(|name| tunnel.address(name));
-    let doors = Doors { plain, tls, nowhere };
-    let rounds = full(1_000, 300);
-    // 7 fates and 2 services share no divisor, so every fate but the last two meets both.
-    let fate = |round: usize| FATES[round % FATES.len()];
+/// The connections of the test: which round, and what was sent and received.
+struct Seen(Vec<(usize, (u64, u64))>);
+
+impl Seen {
+    fn count(&self, wanted: impl Fn(usize) -> bool) -> u64 {
+        self.0.iter().filter(|(round, _)| wanted(*round)).count() as u64
+    }
+
+    fn moved(&self, wanted: impl Fn(usize) -> bool) -> (u64, u64) {
+        sum(self.0.iter().filter(|(round, _)| wanted(*round)).map(|(_, moved)| *moved))
+    }
+}
+
+/// 7 fates and 2 services share no divisor, so every fate but the last two meets both.
+fn fate(round: usize) -> Fate {
+    FATES[round % FATES.len()]
+}
+
+fn ends_well(round: usize) -> bool {
+    matches!(fate(round), Fate::Clean | Fate::Big | Fate::ServerFirst)
+}
+
+fn reaches_a_server(round: usize) -> bool {
+    !matches!(fate(round), Fate::NotTls | Fate::Refused)
+}
+
+/// The service that a round goes to.
+fn goes_to(round: usize) -> &'static str {
+    match fate(round) {
+        Fate::NotTls => "tls",
+        Fate::Refused => "nowhere",
+        _ if round % 2 == 0 => "plain",
+        _ => "tls",
+    }
+}
+
+/// Makes all connections, several at a time.
+fn make_connections(doors: &Doors, pki: &Pki, rounds: usize) -> Seen {
     let seen = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for first in 0..CLIENTS {
-            let (doors, seen, pki) = (&doors, &seen, &pki);
+            let seen = &seen;
             scope.spawn(move || {
                 let client = TlsClient::new(pki);
                 for round in (first..rounds).step_by(CLIENTS) {
@@ -241,67 +266,82 @@ fn totals_add_up_whatever_becomes_of_the_connections() {
             });
         }
     });
-    for service in ["plain", "tls", "nowhere"] {
+    Seen(seen.into_inner().unwrap())
+}
+
+const SERVICES: [&str; 3] = ["plain", "tls", "nowhere"];
+
+/// Clients at once.
+const CLIENTS: usize = 6;
+
+#[test]
+fn totals_add_up_whatever_becomes_of_the_connections() {
+    let (pki, control) = (Pki::new(), Control::new());
+    let backend = Backend::start(Listening::default(), serve);
+    let services = plain("plain", backend.address())
+        + &Sides::Terminate.service("tls", &pki, backend.address(), "")
+        + &plain("nowhere", refusing());
+    let tunnel = Tunnel::start(&control.beside(&services));
+    let [plain, tls, nowhere] = SERVICES.map(|name| tunnel.address(name));
+    let rounds = full(1_000, 300);
+    let seen = make_connections(&Doors { plain, tls, nowhere }, &pki, rounds);
+    for service in SERVICES {
         control.wait_active(service, 0);
     }
     wait_for("all to be counted", || number(&control.process(), "traffic/active") == 0);
-    let seen = seen.into_inner().unwrap();
-    let count =
-        |wanted: &dyn Fn(usize) -> bool| seen.iter().filter(|(round, _)| wanted(*round)).count() as u64;
-    let ends_well = |round: usize| matches!(fate(round), Fate::Clean | Fate::Big | Fate::ServerFirst);
-    let goes_to = |round: usize| match fate(round) {
-        Fate::NotTls => "tls",
-        Fate::Refused => "nowhere",
-        _ if round % 2 == 0 => "plain",
-        _ => "tls",
-    };
-
-    let reached = count(&|round| !matches!(fate(round), Fate::NotTls | Fate::Refused));
-    let served = sum((0..reached).map(|_| backend.next()));
-    assert_eq!(served, sum(seen.iter().map(|(_, moved)| *moved)), "the test itself does not agree");
-
-    for name in ["plain", "tls", "nowhere"] {
-        let service = control.service(name);
-        let moved = sum(seen.iter().filter(|(round, _)| goes_to(*round) == name).map(|(_, moved)| *moved));
-        let told = (number(&service, "traffic/bytes_in"), number(&service, "traffic/bytes_out"));
-        assert_eq!(told, moved, "bytes of {name}");
-        assert_eq!(number(&service, "traffic/total"), count(&|round| goes_to(round) == name), "{name}");
-        let failed = count(&|round| goes_to(round) == name && !ends_well(round));
-        assert_eq!(number(&service, "traffic/failed"), failed, "{name}: {}", service["failures"]);
-        let by_cause: u64 =
-            service["failures"].as_array().unwrap().iter().map(|cause| number(cause, "count")).sum();
-        assert_eq!(by_cause, failed, "{name}: every failure has one cause");
-        let peak = number(&service, "traffic/peak");
-        assert!((1..=CLIENTS as u64 * 2).contains(&peak), "{name}: {peak} at once");
-        // What goes through a service goes through its one route, and to its one server.
-        let route = &service["routes"][0];
-        let server = &route["servers"][0];
-        assert_eq!((number(route, "traffic/bytes_in"), number(route, "traffic/bytes_out")), moved, "{name}");
-        assert_eq!(
-            (number(server, "traffic/bytes_in"), number(server, "traffic/bytes_out")),
-            moved,
-            "{name}"
-        );
-        assert_eq!((number(route, "traffic/active"), number(server, "traffic/active")), (0, 0), "{name}");
-        let connected =
-            count(&|round| goes_to(round) == name && !matches!(fate(round), Fate::NotTls | Fate::Refused));
-        assert_eq!(number(server, "traffic/total"), connected, "{name}");
-        assert_eq!(number(server, "connects/count"), connected, "{name}");
-        assert_eq!(number(&service, "connects/count"), connected, "{name}");
-        assert_eq!(number(&service, "lifetimes/count"), number(&service, "traffic/total"), "{name}");
+    let served = sum((0..seen.count(reaches_a_server)).map(|_| backend.next()));
+    assert_eq!(served, seen.moved(|_| true), "the test itself does not agree");
+    for name in SERVICES {
+        the_service_agrees(&control, name, &seen);
     }
-    let refused = count(&|round| fate(round) == Fate::Refused);
-    assert_eq!(count_of(&control.service("nowhere"), "connect-failed"), refused);
-    assert_eq!(number(&control.service("nowhere")["routes"][0]["servers"][0], "connect_errors"), refused);
-    let tls = control.service("tls");
-    assert_eq!(count_of(&tls, "plain-http"), count(&|round| fate(round) == Fate::NotTls));
-    let shaken = count(&|round| goes_to(round) == "tls" && fate(round) != Fate::NotTls);
+    causes_and_handshakes_agree(&control, &seen);
+    the_process_agrees(&control, rounds as u64, served);
+}
+
+/// What is told of a service is what its clients saw.
+fn the_service_agrees(control: &Control, name: &str, seen: &Seen) {
+    let service = control.service(name);
+    let moved = seen.moved(|round| goes_to(round) == name);
+    let connected = seen.count(|round| goes_to(round) == name && reaches_a_server(round));
+    let failed = seen.count(|round| goes_to(round) == name && !ends_well(round));
+    assert_eq!(number(&service, "traffic/total"), seen.count(|round| goes_to(round) == name), "{name}");
+    assert_eq!(number(&service, "traffic/failed"), failed, "{name}: {}", service["failures"]);
+    let causes = service["failures"].as_array().unwrap();
+    let by_cause: u64 = causes.iter().map(|cause| number(cause, "count")).sum();
+    assert_eq!(by_cause, failed, "{name}: every failure has one cause");
+    let peak = number(&service, "traffic/peak");
+    // A client does not wait until its connection is counted as gone.
+    assert!((1..=seen.0.len() as u64).contains(&peak), "{name}: {peak} at once");
+    // What goes through a service goes through its one route, and to its one server.
+    let route = &service["routes"][0];
+    let server = &route["servers"][0];
+    for scope in [&service, route, server] {
+        let told = (number(scope, "traffic/bytes_in"), number(scope, "traffic/bytes_out"));
+        assert_eq!(told, moved, "{name}: {scope}");
+        assert_eq!(number(scope, "traffic/active"), 0, "{name}: {scope}");
+    }
+    assert_eq!(number(server, "traffic/total"), connected, "{name}");
+    assert_eq!(number(server, "connects/count"), connected, "{name}");
+    assert_eq!(number(&service, "connects/count"), connected, "{name}");
+    assert_eq!(number(&service, "lifetimes/count"), number(&service, "traffic/total"), "{name}");
+}
+
+/// What must have one cause has it; what was agreed on was agreed on once per handshake.
+fn causes_and_handshakes_agree(control: &Control, seen: &Seen) {
+    let (tls, nowhere) = (control.service("tls"), control.service("nowhere"));
+    let refused = seen.count(|round| fate(round) == Fate::Refused);
+    assert_eq!(count_of(&nowhere, "connect-failed"), refused);
+    let server = &nowhere["routes"][0]["servers"][0];
+    assert_eq!(number(server, "connect_errors"), refused);
+    assert!(server["last_error"].as_str().unwrap().contains("refused"), "{server}");
+    assert!(server["last_error_at"].as_f64().unwrap() > 1e9, "{server}");
+    assert_eq!(count_of(&tls, "plain-http"), seen.count(|round| fate(round) == Fate::NotTls));
+    let shaken = seen.count(|round| goes_to(round) == "tls" && fate(round) != Fate::NotTls);
     assert_eq!((number(&tls, "tls/handshakes"), number(&tls, "handshakes/count")), (shaken, shaken));
     for share in ["versions", "ciphers", "groups"] {
         let all: u64 = tls["tls"][share].as_array().unwrap().iter().map(|one| number(one, "count")).sum();
         assert_eq!(all, shaken, "{share}");
     }
-    the_process_agrees(&control, rounds as u64, served);
 }
 
 /// The sums over services, over listeners and over workers are those of the process.
@@ -418,6 +458,9 @@ fn failures_say_who_met_them_and_what_to_do() {
     let tunnel = Tunnel::start(&control.beside(&services));
     let stranger = TlsClient::new(&Pki::named("Another Authority"));
     assert!(stranger.connect(tunnel.address("web")).is_err(), "it does not know the CA");
+    wait_for("the first failure", || {
+        count_of(&control.service("web"), "client-rejects-our-certificate") == 1
+    });
     let mut peer = Peer::plain(tunnel.address("web"));
     let address = peer.socket().local_addr().unwrap().to_string();
     peer.send(b"GET / HTTP/1.1\r\n\r\n");
@@ -425,7 +468,6 @@ fn failures_say_who_met_them_and_what_to_do() {
     drop(peer);
     control.wait_active("web", 0);
     let web = control.service("web");
-    assert_eq!(count_of(&web, "client-rejects-our-certificate"), 1, "{}", web["failures"]);
     let failures = web["failures"].as_array().unwrap();
     let http = failures.iter().find(|one| one["cause"] == "plain-http").unwrap();
     assert_eq!(http["last_client"], *address);
@@ -438,6 +480,68 @@ fn failures_say_who_met_them_and_what_to_do() {
         (Some("web"), Some("reading the ClientHello"))
     );
     assert_eq!(errors[1]["cause"], "client-rejects-our-certificate");
+}
+
+#[test]
+fn failed_handshakes_are_told_apart() {
+    let (pki, other, control) = (Pki::new(), Pki::named("Another Authority"), Control::new());
+    let backend = Backend::echo(Listening::default());
+    let services = format!(
+        "[[service]]\nname = \"web\"\nconnect = \"{}\"\n\
+         accept = {{ address = \"127.0.0.1:0\", tls = {{ {}, client_ca = \"{}\" }} }}\n",
+        backend.address(),
+        pki.server.toml(),
+        pki.ca.display()
+    );
+    let tunnel = Tunnel::start(&control.beside(&services));
+    let at_tls12 = |builder: &mut SslContextBuilder| {
+        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    };
+    let good = pki.issue_common_name("good", "good", 10);
+    let clients = [
+        ("no-certificate", TlsClient::with(&pki, at_tls12)),
+        ("unknown-ca", TlsClient::certified(&pki, &other.issue_common_name("other", "other", 10))),
+        ("certificate-expired", TlsClient::certified(&pki, &pki.issue_common_name("old", "old", -5))),
+        ("client-rejects-our-certificate", TlsClient::certified(&other, &good)),
+        (
+            "unsupported-protocol",
+            TlsClient::with(&pki, |builder| {
+                builder.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+                builder.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
+                builder.set_max_proto_version(Some(SslVersion::TLS1_1)).unwrap();
+            }),
+        ),
+        (
+            "no-shared-cipher",
+            TlsClient::with(&pki, |builder| {
+                at_tls12(builder);
+                builder.set_cipher_list("AES128-SHA").unwrap();
+            }),
+        ),
+    ];
+    for (cause, client) in clients {
+        // With TLS 1.3 a client's handshake is complete before the server has judged its certificate.
+        if let Ok(mut peer) = client.connect(tunnel.address("web")) {
+            assert_ne!(peer.receive_all().1, End::Clean, "{cause}");
+        }
+        let mut told = Value::Null;
+        wait_for(cause, || {
+            told = control.service("web");
+            count_of(&told, cause) == 1
+        });
+        let hint =
+            told["failures"].as_array().unwrap().iter().find(|one| one["cause"] == cause).unwrap()["hint"]
+                .clone();
+        assert!(!hint.as_str().unwrap().is_empty(), "{cause}");
+    }
+    let early = TcpStream::connect(tunnel.address("web")).unwrap();
+    drop(early);
+    wait_for("the last one", || count_of(&control.service("web"), "client-closed-early") == 1);
+    assert_eq!(number(&control.service("web"), "tls/handshakes"), 0);
+    let mut peer = TlsClient::certified(&pki, &good).connect(tunnel.address("web")).unwrap();
+    echo(&mut peer, b"in order");
+    let connections = control.ask("show connections json");
+    assert_eq!(connections["connections"][0]["client_cn"], "good", "{connections}");
 }
 
 #[test]

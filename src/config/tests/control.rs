@@ -47,7 +47,7 @@ fn users_groups_and_tokens_that_are_not_there_are_told_when_everything_is_loaded
         "tunnel.conf:3:9: error: there is no group \"no-such-group\"",
         "tunnel.conf:4:10: error: there is no user \"no-such-user\"",
         "tunnel.conf:5:11: error: there is no group \"no-such-group\"",
-        "tunnel.conf:6:21: error: token: cannot read the file: No such file or directory",
+        "tunnel.conf:6:20: error: token: cannot read the file: No such file or directory",
     ];
     assert_eq!(heads, expected);
 }
@@ -59,5 +59,5 @@ fn control_stands_in_the_main_file_only() {
         ("more.conf", b"[control]\nsocket = \"c\"\n"),
     ]);
     let heads = headlines(&result.unwrap_err(), &directory);
-    assert_eq!(heads[0], "more.conf:1:2: error: `control` is allowed in the main file only");
+    assert_eq!(heads[0], "more.conf:1:1: error: `control` is allowed in the main file only");
 }

@@ -60,10 +60,7 @@ const BAD_CONTROLS: &[(&str, &str)] = &[
     ("tokens = [{ file = \"t\" }]", "11: error: an entry of `tokens` without `level`"),
     ("tokens = [{ level = \"read\" }]", "11: error: an entry of `tokens` without `file`"),
     ("tokens = [{ file = \"t\", level = \"root\" }]", "33: error: unknown level \"root\""),
-    (
-        "tokens = [{ token = \"t\", level = \"read\" }]",
-        "13: error: unknown key \"token\" in [control] tokens",
-    ),
+    ("tokens = [{ fiel = \"t\", level = \"read\" }]", "13: error: unknown key \"fiel\" in [control] tokens"),
     ("certificates = [{ cn = \"\", level = \"read\" }]", "24: error: `cn` must not be empty"),
     ("certificates = [{ cn = \"a\", level = 1 }]", "37: error: `level` must be a string, not an integer"),
     (

@@ -9,7 +9,8 @@ use crate::connection::plan::Plan;
 use crate::control::model::History;
 use crate::control::running::Running;
 use crate::control::state::Sources;
-use crate::stats::{Counter, Scope};
+use crate::stats::failures::Missed;
+use crate::stats::{Counter, Registry, Scope};
 use crate::sys::time;
 use std::collections::{HashMap, VecDeque};
 use std::ptr;
@@ -24,6 +25,8 @@ const STEP: u32 = 5;
 pub(super) struct Meters {
     /// By the address of the scope, which the meter keeps alive.
     meters: HashMap<usize, Meter>,
+    /// The last error of servers that could not be reached: when (seconds since 1970), and which.
+    missed: HashMap<usize, (f64, Box<str>)>,
     all: Rates,
     before: Totals,
     history: Samples,
@@ -163,6 +166,18 @@ impl Meters {
         self.meters.get(&ptr::from_ref(scope).addr()).map_or_else(Rates::default, |meter| meter.rates)
     }
 
+    /// Takes what the workers have noted of servers that they could not reach.
+    pub(super) fn take_missed(&mut self, registry: &Registry) {
+        while let Some(Missed { stats, at, text }) = registry.missed().take() {
+            self.missed.insert(Arc::as_ptr(&stats).addr(), (registry.clock().unix(at), text));
+        }
+    }
+
+    /// When a server could not be reached the last time, and why.
+    pub(super) fn last_error(&self, scope: &Scope) -> (f64, &str) {
+        self.missed.get(&ptr::from_ref(scope).addr()).map_or((0.0, ""), |(at, text)| (*at, text))
+    }
+
     /// Those of the whole process.
     pub(super) fn all(&self) -> Rates {
         self.all
@@ -210,6 +225,8 @@ impl Meters {
         }
         let tick = self.tick;
         self.meters.retain(|_, meter| meter.seen == tick);
+        let meters = &self.meters;
+        self.missed.retain(|scope, _| meters.contains_key(scope));
         if samples {
             self.history.take(all, sources.limit.active() as u64, self.since_sample);
             self.since_sample = 0.0;

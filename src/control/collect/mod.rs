@@ -151,6 +151,7 @@ impl State {
 
     fn take_failures(&mut self) {
         self.collected.failures.take(&self.sources.registry);
+        self.collected.meters.take_missed(&self.sources.registry);
     }
 
     /// The certificates alone, as in a snapshot.

@@ -144,6 +144,7 @@ fn server(
 /// What is counted of a server.
 fn counted_of(view: &View<'_>, service: &Served, route: &Policy, stats: &Scope, number: u32) -> Server {
     let collected = view.collected();
+    let (last_error_at, last_error) = collected.meters.last_error(stats);
     Server {
         service: service.name.to_string(),
         route: route.name.to_string(),
@@ -155,6 +156,8 @@ fn counted_of(view: &View<'_>, service: &Served, route: &Policy, stats: &Scope, 
         traffic: traffic(view, stats),
         connects: timing(&stats.connects()),
         connect_errors: stats.sum(Counter::ConnectErrors),
+        last_error_at,
+        last_error: last_error.to_owned(),
         ..Server::default()
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! One line is some commands; without `prompt` the reader goes after it. Every answer ends with an empty line (or with a
 //! prompt), as HAProxy's do. What is changed is logged, what is read is not. What there is (`table.rs`) is one table; what a
-//! command does with its words is in the file of its topic: each takes a [`Call`] and gives a [`Done`].
+//! command does with its words is in the file of its topic: each takes a `Call` and gives a `Done`.
 
 mod changes;
 mod columns;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The page: HTML made here, one stylesheet, one script, all in the binary.
 //!
-//! Every view is a pure function from a [`Sight`] to markup and works without the script, which only repeats the request
+//! Every view is a pure function from a `Sight` to markup and works without the script, which only repeats the request
 //! and puts in place what changed. `maud` escapes every text and attribute; what is not escaped would have to say
 //! `PreEscaped`, and nothing here does but the doctype. Nothing is drawn by inline styles or scripts, and nothing is asked
 //! of anybody else: the policy that HTTP sends along forbids both.

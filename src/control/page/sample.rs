@@ -348,8 +348,12 @@ fn process() -> Process {
         tls: tls(396_000),
         history: history(100.0, 0.3),
         problems: vec![
-            problem("error", "10.0.0.7:8080", "is down: Connection refused"),
-            problem("warning", "imaps.pem", "expires in 6 days, and the file on disk is newer: reload"),
+            problem("error", "10.0.0.7:8080", "server 10.0.0.7:8080 of web/site is down: Connection refused"),
+            problem(
+                "warning",
+                "imaps.pem",
+                "certificate imap.example.org (imaps.pem) of imaps expires in 6 days, and its file on disk is newer: reload",
+            ),
         ],
     }
 }
