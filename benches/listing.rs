@@ -121,11 +121,7 @@ impl Part {
         let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| quantile(&self.latencies, percent));
         let Turns { longest, .. } = self.turns;
         let turns = self.turns.quantile(0.99);
-        format!(
-            "{} | {p50} | {p99} | {p999} | {turns} | {longest} | {} |",
-            self.latencies.len(),
-            self.listings
-        )
+        format!("{} | {p50} | {p99} | {p999} | {turns} | {longest} | {} |", self.latencies.len(), self.listed)
     }
 }
 
