@@ -123,6 +123,8 @@ struct Serving {
     socket: Option<Listening>,
     http: Option<Listening>,
     next_tick: Instant,
+    /// Somebody may ask. Until then nothing is sampled, and a daemon that rests sleeps.
+    asked: bool,
     /// The bell was rung, or there are more pages than a turn hands out.
     unheard: bool,
     /// Nobody is accepted until the next tick: there are no descriptors.
@@ -142,6 +144,7 @@ impl Serving {
             socket: None,
             http: None,
             next_tick: now + TICK,
+            asked: false,
             unheard: false,
             paused: false,
         })
@@ -172,7 +175,7 @@ impl Serving {
     fn turn(&mut self) -> io::Result<()> {
         // The last turn may have been a long one.
         self.state.now = clock();
-        self.readers.wait(Some(self.patience()))?;
+        self.readers.wait(self.patience())?;
         self.state.now = clock();
         self.work()
     }
@@ -193,7 +196,7 @@ impl Serving {
         }
         self.bound_memory();
         self.state.end_leases();
-        if self.state.now >= self.next_tick {
+        if self.asked && self.state.now >= self.next_tick {
             self.next_tick = self.state.now + TICK;
             self.resume()?;
             self.state.tick();
@@ -202,13 +205,13 @@ impl Serving {
     }
 
     /// How long there is nothing to do unless something happens.
-    fn patience(&self) -> Duration {
+    fn patience(&self) -> Option<Duration> {
         if self.unheard {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
-        let due = [Some(self.next_tick), self.state.next_lease()].into_iter().flatten();
+        let due = [self.asked.then_some(self.next_tick), self.state.next_lease()].into_iter().flatten();
         let due = due.map(|due| due.saturating_duration_since(self.state.now));
-        due.chain(self.readers.patience(self.state.now)).min().unwrap_or(TICK)
+        due.chain(self.readers.patience(self.state.now)).min()
     }
 
     /// What others have dropped for it. After the bell was drained it comes here once more, so nothing is overlooked.
@@ -240,6 +243,7 @@ impl Serving {
                 return;
             }
             let Some(visit) = self.state.sources.visits.pop() else { return };
+            self.asked = true;
             let (visitor, hosts) = visits::visitor(&self.settings, &visit);
             let talk = Box::new(Http::new(&self.settings, hosts));
             self.insert(Reader::new(visit.socket, talk, visitor, self.state.now));
@@ -270,6 +274,7 @@ impl Serving {
             self.http = http;
         }
         self.settings = settings;
+        self.asked = self.socket.is_some() || self.http.is_some() || !self.readers.is_empty();
         Ok(())
     }
 

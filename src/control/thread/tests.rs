@@ -492,7 +492,7 @@ fn a_lease_ends_after_half_a_minute_and_wakes_the_thread_for_it() {
     world.serving.next_tick += 3600 * SECOND;
     drop(reader);
     world.turns();
-    assert_eq!(world.serving.patience(), 30 * SECOND);
+    assert_eq!(world.serving.patience(), Some(30 * SECOND));
     world.pass(30 * SECOND);
     assert_eq!(world.walks(0).iter().map(|walk| walk.most).collect::<Vec<_>>(), [0]);
     assert_eq!(world.serving.state.next_lease(), None);
