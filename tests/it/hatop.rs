@@ -5,14 +5,17 @@ use crate::control_socket::Asked;
 use crate::harness::{Program, free_address, wait_for};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long hatop may take for a key.
+const KEY: Duration = Duration::from_secs(1);
 
 /// A terminal of 200 by 50 characters, in which a program runs.
 struct Terminal {
     _server: Program,
-    socket: std::path::PathBuf,
+    socket: PathBuf,
 }
 
 impl Terminal {
@@ -46,29 +49,35 @@ impl Terminal {
         self.tmux(&["send-keys", key]).unwrap();
     }
 
-    /// The row of hatop's list that is shown in reverse (SGR 7, ECMA-48 section 8.3.117): the first below the headings, which
-    /// are too, as is the line at the foot, which it is while no row is selected.
+    /// The row of hatop's list that is shown in reverse (SGR 7, ECMA-48 section 8.3.117), as are the headings above it and
+    /// the bar below.
     fn selected(&self) -> String {
         let screen = self.tmux(&["capture-pane", "-p", "-e"]).unwrap_or_default();
         let list = screen.lines().skip_while(|line| !line.contains("NAME ")).skip(1);
-        let mut reverse = list.filter(|line| line.contains("[7m") || line.contains(";7m"));
-        reverse.next().unwrap_or_default().to_owned()
+        let mut list = list.take_while(|line| !line.contains("1-STATUS"));
+        list.find(|line| line.contains("[7m")).unwrap_or_default().to_owned()
     }
 
-    /// Goes down to the row that contains `text`.
+    /// Goes to the row that contains `text`, a key at a time; it counts only when no key can be under way any more.
     #[track_caller]
     fn select(&self, text: &str) {
-        let rows = self.screen().lines().count();
-        for _ in 0..rows {
-            let before = self.selected();
-            if before.contains(text) {
-                return;
+        let row = |of: &str| self.screen().lines().position(|line| line.starts_with(of));
+        let mut pressed: Option<Instant> = None;
+        wait_for("the row to be selected", || {
+            if pressed.is_some_and(|pressed| pressed.elapsed() < KEY) {
+                return false;
             }
-            self.press("Down");
-            let name = |row: &str| row.split_whitespace().next().unwrap_or_default().to_owned();
-            wait_for("another row to be selected", || name(&self.selected()) != name(&before));
-        }
-        panic!("{text} cannot be selected:\n{}", self.screen());
+            let selected = self.selected();
+            if selected.contains(text) {
+                return true;
+            }
+            // The sequence that begins the row ends with an "m".
+            let name = selected.split('m').nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+            let is_below = !name.is_empty() && row(name) > row(text);
+            self.press(if is_below { "Up" } else { "Down" });
+            pressed = Some(Instant::now());
+            false
+        });
     }
 
     /// Waits until the screen shows what is wanted.
