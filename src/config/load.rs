@@ -10,12 +10,13 @@ use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
 use super::report::{Place, Report};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
-    TlsPlaces,
+    ConnectSettings, Endpoint, NetworkList, OutgoingSettings, RouteSettings, RuleSettings, ServiceSettings,
+    Settings, Tls, TlsPlaces,
 };
-use super::{Bind, LoadContext, control};
+use super::{Bind, LoadContext, control, socket};
 use crate::policy::access::ControlSettings;
 use crate::policy::networks::Networks;
+use crate::policy::outgoing::{Outgoing, Source};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -26,7 +27,9 @@ use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The name of the only route of a service that has none written.
@@ -67,6 +70,7 @@ struct Loaded {
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
+    listen: ListenOptions,
 }
 
 /// What is remembered while everything is loaded.
@@ -74,8 +78,8 @@ struct Loader<'a> {
     compares_routes: bool,
     resolver: Resolver,
     networks: Reader,
-    /// The addresses that are listened on so far.
-    taken: Vec<(Address, Place)>,
+    /// The addresses that are listened on so far, and whether those of IPv6 are for nothing else.
+    taken: Vec<(Address, bool, Place)>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -85,6 +89,8 @@ struct Loader<'a> {
 struct Common<'s> {
     shared: Option<(&'s ServerTlsSpec, Option<Arc<ServerTls>>)>,
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
+    /// Of the service's own `connect`.
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 impl Loader<'_> {
@@ -92,16 +98,20 @@ impl Loader<'_> {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
-        let mut common = Common { shared, clients: HashMap::new() };
+        let outgoing = service.connect.as_ref().and_then(|connect| self.outgoing(connect));
+        let mut common = Common { shared, clients: HashMap::new(), outgoing };
         let routes = if service.routes.is_empty() {
             let upstream = self.upstream(service.connect.as_ref(), &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let outgoing = common.outgoing.take();
+            let route = route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream);
+            vec![Route { outgoing, ..route }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
         Loaded {
-            accept: self.listen_on(&service.accept),
+            listen: socket::load_listen(&service.socket, self.report),
+            accept: self.listen_on(&service.accept, service.socket.options.v6only == Some(true)),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
@@ -130,7 +140,19 @@ impl Loader<'_> {
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
         let upstream = self.upstream(connect, common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let outgoing = match &written.connect {
+            Some(own) => self.outgoing(own),
+            None => common.outgoing.clone(),
+        };
+        Route { outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    /// How sockets towards the servers of a `connect` are opened, if not as usual.
+    fn outgoing(&mut self, connect: &ConnectSettings) -> Option<Arc<Outgoing>> {
+        let OutgoingSettings { sources, socket, place } = connect.outgoing.as_ref()?;
+        let sources: Box<[Source]> = sources.iter().map(|source| source.value).collect();
+        socket::probe(socket, sources.contains(&Source::Client), *place, self.report);
+        Some(Arc::new(Outgoing::new(socket.clone(), sources)))
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -233,23 +255,28 @@ impl Loader<'_> {
     }
 
     /// The addresses of `endpoints`, none of which may be taken already.
-    fn listen_on(&mut self, endpoints: &[Endpoint]) -> Vec<Address> {
+    fn listen_on(&mut self, endpoints: &[Endpoint], only_v6: bool) -> Vec<Address> {
         let mut addresses = Vec::new();
         for endpoint in endpoints {
             let Some(found) = self.resolve(endpoint) else { continue };
             for address in found {
-                match self.taken.iter().find(|(other, _)| overlap(&address, other)) {
-                    Some((other, place)) if *other == address => {
+                let apart = |other: &Address, other_only_v6: bool| {
+                    let is_v4 = |address: &Address| matches!(address.ip(), Some(IpAddr::V4(_)));
+                    only_v6 && is_v4(other) || other_only_v6 && is_v4(&address)
+                };
+                let mut others = self.taken.iter();
+                match others.find(|(other, only_v6, _)| overlap(&address, other) && !apart(other, *only_v6)) {
+                    Some((other, _, place)) if *other == address => {
                         let finding =
                             self.report.error(endpoint.text.place, format!("{address} is listened on twice"));
                         finding.note(*place, "it is taken here");
                     }
-                    Some((other, place)) => {
+                    Some((other, _, place)) => {
                         let message = format!("{address} cannot be listened on beside {other}");
                         self.report.error(endpoint.text.place, message).note(*place, "that one is here");
                     }
                     None => {
-                        self.taken.push((address.clone(), endpoint.text.place));
+                        self.taken.push((address.clone(), only_v6, endpoint.text.place));
                         addresses.push(address);
                     }
                 }
@@ -279,7 +306,17 @@ fn route(
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
+    Route {
+        name: name.into(),
+        action,
+        accept_tls,
+        upstream,
+        connect_tls,
+        send_proxy,
+        quota: None,
+        stats,
+        outgoing: None,
+    }
 }
 
 fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
@@ -328,6 +365,10 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         }
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    for (route, written) in loaded.routes.iter_mut().zip(&settings.routes) {
+        let quota = |limit| Box::new(context.quotas.find(&settings.name, Some(&route.name), limit));
+        route.quota = written.limit.map(quota);
+    }
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
     let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
@@ -338,6 +379,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded
@@ -353,7 +395,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         rule_stats,
     };
     let plan = Arc::new((settings.mode.plan)(service));
-    let bind = |address| Bind { address, plan: Arc::clone(&plan) };
+    let options = Arc::new(loaded.listen);
+    let bind = |address| Bind { address, plan: Arc::clone(&plan), options: Arc::clone(&options) };
     loaded.accept.into_iter().map(bind).collect()
 }
 

@@ -11,6 +11,7 @@ mod control;
 mod dump;
 mod find;
 mod include;
+mod limit;
 mod load;
 mod names;
 mod needs;
@@ -24,6 +25,7 @@ mod rule;
 mod service;
 mod settings;
 mod side;
+mod socket;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -40,11 +42,13 @@ pub(crate) use values::format_duration;
 
 use crate::connection::plan::Plan;
 use crate::policy::access::ControlSettings;
+use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
 use crate::stats::Registry;
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +69,8 @@ pub struct Config {
 pub struct Bind {
     pub address: Address,
     pub plan: Arc<Plan>,
+    /// What the socket is told, the same for all addresses of a service.
+    pub options: Arc<ListenOptions>,
 }
 
 /// What loading needs from the process.
@@ -78,6 +84,8 @@ pub struct LoadContext {
     pub marks: MarkBook,
     /// What the limits of rules have counted, over all configurations.
     pub tables: Tables,
+    /// What the limits of services and routes have counted, over all configurations.
+    pub quotas: QuotaBook,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }

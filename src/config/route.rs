@@ -12,7 +12,7 @@ use super::service::Frame;
 use super::settings::{ConnectSettings, RouteSettings, Tls};
 use super::side::{check_connect, refuse_in_mode};
 use super::tls::{check_alpn, check_route};
-use super::{networks, reply, tables};
+use super::{limit, networks, reply, tables};
 use crate::policy::route_table::Fallback;
 use crate::policy::service::RouteAction;
 use crate::policy::tls_spec::ServerTlsSpec;
@@ -85,8 +85,9 @@ fn check_one(
     }
     let goes_to = connect.as_ref().or(inherited.connect).filter(|_| action == RouteAction::Connect);
     check_nameless(fallback, goes_to, report);
+    let limit = fields.get("limit").and_then(|node| limit::check(node, report));
     let place = fields.place;
-    RouteSettings { name, place, sni, host, alpn, source, fallback, action, tls, connect }
+    RouteSettings { name, place, sni, host, alpn, source, fallback, action, limit, tls, connect }
 }
 
 /// Whom the route takes: somebody in particular, known in one way.
@@ -150,7 +151,7 @@ fn check_action(fields: Fields<'_>, needs: &mut Needs, report: &mut Report) -> R
         }
         return RouteAction::Connect;
     }
-    for key in ["connect", "tls"] {
+    for key in ["connect", "tls", "limit"] {
         if let Some(other) = fields.get(key) {
             note(report.error(other.place, format!("`{key}` beside action = \"reject\"")));
         }

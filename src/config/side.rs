@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two sides of a service, and of a route: `accept` and `connect`, each an address or a table.
 //!
-//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`).
+//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`, `socket.rs`).
 
 use super::address::{Purpose, Target};
 use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
-use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings};
+use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, SocketSettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls};
+use super::{networks, proxy, socket, tls};
 use std::path::Path;
 
 /// What `accept` says.
 pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
+    pub(super) socket: SocketSettings,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
@@ -27,7 +28,8 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
-    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+    let socket = socket::check_accept(side.fields, &addresses, report);
+    Some(Accept { addresses, socket, tls: side.get("tls"), proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own; `called` is how a warning calls it.
@@ -64,7 +66,8 @@ pub(super) fn check_connect(
         tls::check_server_names(tls, &addresses, report);
     }
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
-    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy })
+    let outgoing = socket::check_connect(side.fields, &addresses, report);
+    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy, outgoing })
 }
 
 /// A side as written: its addresses, and its table if it is one.

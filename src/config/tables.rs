@@ -39,6 +39,7 @@ pub(super) const SERVICE: Table = Table {
         "timeout",
         "buffer",
         "truncation",
+        "limit",
         "rule",
         "route",
     ],
@@ -47,13 +48,64 @@ pub(super) const TIMEOUT: Table = Table {
     title: "[[service]] timeout",
     keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
 };
+pub(super) const SERVICE_LIMIT: Table = Table {
+    title: "[[service]] limit",
+    keys: &["max_connections", "rate", "bandwidth", "connection_bandwidth", "lifetime", "lifetime_jitter"],
+};
+pub(super) const BANDWIDTH: Table = Table { title: "[[service]] limit.bandwidth", keys: &["up", "down"] };
+pub(super) const CONNECTION_BANDWIDTH: Table =
+    Table { title: "[[service]] limit.connection_bandwidth", keys: BANDWIDTH.keys };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
-pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+pub(super) const ACCEPT: Table = Table {
+    title: "[[service]] accept",
+    keys: &["address", "owner", "group", "mode", "socket", "tls", "proxy_protocol"],
+};
+pub(super) const ACCEPT_SOCKET: Table = Table {
+    title: "[[service]] accept.socket",
+    keys: &[
+        "backlog",
+        "v6only",
+        "freebind",
+        "reuse_port",
+        "interface",
+        "fast_open",
+        "mptcp",
+        "keepalive",
+        "user_timeout",
+        "congestion",
+        "tos",
+        "mark",
+        "receive_buffer",
+        "send_buffer",
+    ],
+};
+pub(super) const KEEPALIVE: Table =
+    Table { title: "[[service]] accept.socket.keepalive", keys: &["idle", "interval", "count"] };
+pub(super) const CONNECT_SOCKET: Table = Table {
+    title: "[[service]] connect.socket",
+    keys: &[
+        "interface",
+        "fast_open",
+        "mptcp",
+        "keepalive",
+        "user_timeout",
+        "congestion",
+        "tos",
+        "mark",
+        "receive_buffer",
+        "send_buffer",
+    ],
+};
+
+/// As that of `accept`, and described there.
+pub(super) const CONNECT_KEEPALIVE: Table =
+    Table { title: "[[service]] connect.socket.keepalive", keys: KEEPALIVE.keys };
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "tls", "send_proxy"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "allow", "source", "socket", "tls", "send_proxy"],
+};
 pub(super) const SEND_PROXY: Table =
     Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
 pub(super) const ACCEPT_TLS: Table = Table {
@@ -113,17 +165,18 @@ pub(super) const ROUTE: Table = Table {
         "fallback",
         "action",
         "reply",
+        "limit",
         "tls",
         "connect",
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `limit` has the keys of the service's, as its `tls` and `connect` have those, and is described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 19] = [
+pub const TABLES: [&Table; 25] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -132,8 +185,14 @@ pub const TABLES: [&Table; 19] = [
     &CONTROL_CERTIFICATE,
     &SERVICE,
     &TIMEOUT,
+    &SERVICE_LIMIT,
+    &BANDWIDTH,
+    &CONNECTION_BANDWIDTH,
     &MONITOR,
     &ACCEPT,
+    &ACCEPT_SOCKET,
+    &KEEPALIVE,
+    &CONNECT_SOCKET,
     &PROXY_PROTOCOL,
     &ACCEPT_TLS,
     &CONNECT,

@@ -37,7 +37,7 @@ pub struct Connection {
     pub(super) plan: Arc<Plan>,
     pub(super) phase: Phase,
     /// What happened since the last turn.
-    ready: BothReady,
+    pub(super) ready: BothReady,
     /// Its deadline was set at least once.
     armed: bool,
     /// The client was heard out: nothing of ours can be eaten by a reset.
@@ -105,12 +105,13 @@ impl Connection {
     }
 
     /// Takes it as far as it goes.
-    fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         if matches!(self.phase, Phase::Handshake(_)) {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
                     self.relayed = ctx.stamp();
+                    self.set_alarms(ctx);
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
                     // Who speaks first has most probably spoken by now; a TLS client was read to the last byte.
@@ -228,13 +229,17 @@ impl Connection {
         if idle && mem::replace(&mut self.armed, true) && !again {
             return Verdict::Hold;
         }
-        let timeouts = &self.plan.service.timeouts;
-        let patience = match (pair.up.flow(), pair.down.flow()) {
-            (Flow::Open, Flow::Open) => timeouts.idle,
-            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => timeouts.linger,
-            _ => timeouts.half_close,
-        };
+        let patience = self.tolerated_silence();
         if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
+    }
+
+    /// How long nothing may move in the relay as it stands.
+    pub(super) fn tolerated_silence(&self) -> Duration {
+        match (self.pair.up.flow(), self.pair.down.flow()) {
+            (Flow::Open, Flow::Open) => self.timeouts().idle,
+            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => self.timeouts().linger,
+            _ => self.timeouts().half_close,
+        }
     }
 
     /// A handshake failed, or all there was to do is done. Who was refused or answered is told that this is the end, and
@@ -255,6 +260,8 @@ impl Connection {
             | Reason::RouteRejects(_)
             | Reason::BadRequest(_)
             | Reason::Replied => self.hear_out(reason, ctx),
+            // Whoever comes beyond a limit must not fill the places of all services while it is told so.
+            Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other => Verdict::Close(other),
         }
@@ -313,7 +320,7 @@ impl Connection {
     }
 
     /// A reset, when `whom` has what it is still to have.
-    fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::abort(reason, whom, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));
@@ -335,6 +342,27 @@ impl Connection {
             Phase::Ending(ending) => ending.interest(&self.pair, side),
             // That the client goes is to be told: it makes room.
             Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
+        }
+    }
+
+    /// What it waited for has taken too long.
+    fn time_is_over(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+        match &mut self.phase {
+            Phase::Handshake(cursor) => {
+                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
+                let step = cursor.step(steps);
+                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
+                    Some(reason) => Verdict::Close(reason),
+                    None => self.advance(ctx),
+                }
+            }
+            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
+                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
+                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
+                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
+            },
+            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
+            Phase::Tarpit(_) => self.let_go(ctx),
         }
     }
 
@@ -406,7 +434,8 @@ impl Handler for Box<Connection> {
                 end.flush();
             }
         }
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn placed(&mut self, key: Key) {
@@ -418,27 +447,13 @@ impl Handler for Box<Connection> {
             return Verdict::Hold;
         }
         self.pair.answer = Some(answer.found);
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut Ctx) -> Verdict<Reason> {
-        match &mut self.phase {
-            Phase::Handshake(cursor) => {
-                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let step = cursor.step(steps);
-                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
-                    Some(reason) => Verdict::Close(reason),
-                    None => self.advance(ctx),
-                }
-            }
-            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
-                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
-                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
-            },
-            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
-            Phase::Tarpit(_) => self.let_go(ctx),
-        }
+        let verdict = self.ring(ctx).unwrap_or_else(|| self.time_is_over(ctx));
+        self.with_alarms(verdict, ctx)
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {

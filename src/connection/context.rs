@@ -183,6 +183,14 @@ impl Ctx {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A number that nobody outside can foresee, the same for the same connection (splitmix64).
+    pub fn random(&self, id: u64) -> u64 {
+        let mut bits = self.process.wrapping_add(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
     /// The same made unique beyond this process: by a random number of its own in front.
     pub fn unique_id(&self, id: u64) -> [u8; 16] {
         (u128::from(self.process) << 64 | u128::from(id)).to_be_bytes()

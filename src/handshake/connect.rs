@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Connects to the first server of the route that answers, in their order.
 
-use super::{For, Progress, Step};
+use super::{For, Progress, Step, open_socket};
 use crate::connection::context::Ctx;
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
@@ -11,7 +11,7 @@ use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
-use crate::sys::socket::{Connecting, Socket};
+use crate::sys::socket::Connecting;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             pass_over(pair, &mut tried);
             continue;
         }
-        match attempt(pair, &mut tried, server, ctx) {
+        match attempt(pair, &mut tried, server, service, ctx) {
             Ok(Connecting::Connected) => {
                 let time = tried.since.map_or(Duration::ZERO, |since| ctx.now - since);
                 pair.facts.connect_time = Some(time);
@@ -55,13 +55,19 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 }
 
 /// Begins an attempt, or asks how the pending one stands.
-fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> io::Result<Connecting> {
+fn attempt(
+    pair: &mut Pair,
+    tried: &mut Attempt,
+    server: &Server,
+    service: &Service,
+    ctx: &Ctx,
+) -> io::Result<Connecting> {
     if tried.since.is_some() {
         if let Some(socket) = pair.server.as_ref().and_then(|end| end.stream.socket()) {
             return socket.connect_again(&server.address);
         }
     }
-    let (socket, mut state) = Socket::connect(&server.address)?;
+    let (socket, mut state) = open_socket::open(pair, service, &server.address, ctx)?;
     tried.since = Some(ctx.now);
     if state == Connecting::InProgress {
         // On this machine and in most racks it is established by now: asking once spares two turns through epoll.

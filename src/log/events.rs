@@ -43,6 +43,7 @@ pub const EVENTS: &[Event] = &[
     event("proxy-header-failed", Level::Warning, "a PROXY header is missing, wrong or not expected"),
     event("no-route", Level::Warning, "no route takes what a client asked for"),
     event("connect-failed", Level::Warning, "a server could not be reached"),
+    event("socket-option-failed", Level::Warning, "a socket towards a server could not be told an option"),
     event("tls-server-failed", Level::Warning, "the TLS handshake with a server failed"),
     event("system-failed", Level::Warning, "the system refused what a connection needs"),
     event("signal-ignored", Level::Notice, "a signal that is reserved for later"),

@@ -2,6 +2,8 @@
 //! Policy: what the configuration promised, ready to be used by connections. Immutable once built.
 
 pub mod access;
+pub mod bandwidth;
+pub mod bucket;
 mod certificate;
 pub mod certificate_card;
 #[cfg(test)]
@@ -9,6 +11,8 @@ mod handshake_tests;
 pub mod hostname;
 mod names;
 pub mod networks;
+pub mod outgoing;
+pub mod quota;
 pub mod reply;
 pub mod route_table;
 pub mod rules;

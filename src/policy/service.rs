@@ -2,6 +2,8 @@
 //! What one service promises its connections: routes, timeouts, limits. No steps here; `connection/plan.rs` joins both.
 
 use super::networks::Networks;
+use super::outgoing::Outgoing;
+use super::quota::Quota;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
@@ -27,6 +29,8 @@ pub struct Service {
     pub proxy_protocol: Option<AcceptProxy>,
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
+    /// Its `limit`.
+    pub quota: Option<Quota>,
     pub rules: Rules,
     /// Where the name that routes comes from.
     pub peek: Peek,
@@ -54,6 +58,10 @@ pub struct Route {
     pub connect_tls: Option<Arc<ClientTls>>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
+    /// How sockets towards its servers are opened, if not as usual.
+    pub outgoing: Option<Arc<Outgoing>>,
+    /// Its `limit`. Of thousands of routes few have one.
+    pub quota: Option<Box<Quota>>,
     pub stats: Arc<Scope>,
 }
 
@@ -182,6 +190,7 @@ impl Service {
             truncation: Truncation::Reset,
             proxy_protocol: None,
             monitor: None,
+            quota: None,
             rules: Rules::default(),
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
@@ -205,6 +214,8 @@ impl Route {
             upstream: Upstream::default(),
             connect_tls: None,
             send_proxy: None,
+            outgoing: None,
+            quota: None,
             stats: Arc::default(),
         }
     }

@@ -7,17 +7,22 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod limit;
 mod policy;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
+use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::socket::AcceptSocket;
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
 use super::needs::PEEKS;
+use super::raw::At;
 use super::settings::{self, Endpoint, ServiceSettings, Settings};
 use super::values::{format_duration, format_size};
 use crate::log;
@@ -85,6 +90,8 @@ struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
     timeout: Timeout,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,6 +101,14 @@ struct Service {
 #[derive(Serialize)]
 struct Accept {
     address: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<AcceptSocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +145,8 @@ impl Log {
 
 impl Service {
     fn of(service: &ServiceSettings) -> Self {
+        let permit = service.socket.permit.as_ref();
+        let name = |name: Option<&At<String>>| name.map(|name| name.value.clone());
         let base_ca = service.accept_tls.as_ref().is_some_and(|tls| tls.spec.client_ca.is_some());
         Self {
             name: service.name.clone(),
@@ -144,11 +161,16 @@ impl Service {
             monitor: service.monitor.as_ref().map(Monitor::of),
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
+                owner: name(permit.and_then(|permit| permit.owner.as_ref())),
+                group: name(permit.and_then(|permit| permit.group.as_ref())),
+                mode: permit.map(|permit| format!("{:04o}", permit.mode)),
+                socket: AcceptSocket::of(&service.socket.options),
                 tls: service.accept_tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, false)),
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
             timeout: Timeout::of(&service.timeouts),
+            limit: service.limit.as_ref().map(Limit::of),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::socket::Socket;
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -10,6 +11,7 @@ use crate::config::rule::action_word;
 use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
 };
+use crate::config::socket::format_source;
 use crate::config::values::{Counted, format_rate};
 use crate::policy::reply::Reply;
 use crate::policy::rules::Action;
@@ -39,6 +41,10 @@ pub(super) struct Connect {
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +131,8 @@ pub(super) struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<super::limit::Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
@@ -144,9 +152,14 @@ impl ProxyProtocol {
 
 impl Connect {
     pub(super) fn of(connect: &ConnectSettings) -> Self {
+        let outgoing = connect.outgoing.as_ref();
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
+            source: outgoing.map_or_else(Vec::new, |outgoing| {
+                outgoing.sources.iter().map(|source| format_source(source.value)).collect()
+            }),
+            socket: outgoing.and_then(|outgoing| Socket::of(&outgoing.socket)),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
         }
@@ -229,6 +242,7 @@ impl Route {
             fallback: fallback.into_iter().filter_map(|(set, word)| set.then_some(word)).collect(),
             action,
             reply,
+            limit: route.limit.as_ref().map(super::limit::Limit::of),
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
         }
