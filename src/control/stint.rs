@@ -41,7 +41,10 @@ impl Stint {
 }
 
 fn clock() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "what is measured is this thread's own work, not when things happen")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is measured is this thread's own work, not when things happen"
+    )]
     Instant::now()
 }
 
