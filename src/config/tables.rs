@@ -36,6 +36,10 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "server",
+        "balance",
+        "queue",
+        "retries",
         "timeout",
         "buffer",
         "truncation",
@@ -55,6 +59,13 @@ pub(super) const SERVICE_LIMIT: Table = Table {
 pub(super) const BANDWIDTH: Table = Table { title: "[[service]] limit.bandwidth", keys: &["up", "down"] };
 pub(super) const CONNECTION_BANDWIDTH: Table =
     Table { title: "[[service]] limit.connection_bandwidth", keys: BANDWIDTH.keys };
+/// A route's servers have the keys of the service's and are described there.
+pub(super) const SERVER: Table = Table {
+    title: "[[service.server]]",
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+};
+pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
+pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table = Table {
     title: "[[service]] accept",
@@ -168,6 +179,10 @@ pub(super) const ROUTE: Table = Table {
         "limit",
         "tls",
         "connect",
+        "server",
+        "balance",
+        "queue",
+        "retries",
     ],
 };
 
@@ -176,7 +191,7 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 25] = [
+pub const TABLES: [&Table; 27] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -184,6 +199,8 @@ pub const TABLES: [&Table; 25] = [
     &CONTROL_TOKEN,
     &CONTROL_CERTIFICATE,
     &SERVICE,
+    &SERVER,
+    &QUEUE,
     &TIMEOUT,
     &SERVICE_LIMIT,
     &BANDWIDTH,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Connections with more than one clock: the silence that is tolerated, as always, and beside it the end of their life and the
-//! moment at which a meter lets them read again.
+//! What becomes of a connection when its time is over; and those with more than one clock: beside the silence that is tolerated,
+//! as always, the end of their life, and the moment at which a meter lets them read again.
 //!
 //! The loop has one deadline for a connection. Where there is a `limit` that needs more, it is armed for whatever comes first,
 //! and what the verdicts say of silence is kept here. The loop has a queue for each distinct duration, so what is armed is
 //! rounded to one of few; who is woken early waits once more. Where there is no such limit, nothing of this is there.
 
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Phase, go_back};
 use super::context::Ctx;
 use super::ending::Whom;
 use super::pair::Alarms;
@@ -66,11 +66,11 @@ impl Connection {
     }
 
     /// The relay begins: sets up what its limits need.
-    pub(super) fn set_alarms(&mut self, ctx: &Ctx) {
+    pub(super) fn set_alarms(&mut self, ctx: &mut Ctx) {
         if self.quotas().next().is_none() {
             return;
         }
-        let random = ctx.random(self.pair.facts.id);
+        let random = ctx.random();
         let lifetime = self.quotas().filter_map(|quota| quota.lifetime(random)).min();
         let ends = lifetime.and_then(|lifetime| self.pair.facts.accepted.checked_add(lifetime));
         let meters = Meters::new(self.quotas());
@@ -124,6 +124,37 @@ impl Connection {
             Some(_) if silent && !self.breaks() => Some(Verdict::Keep(self.tolerated_silence())),
             _ if silent => self.silence_is_over(),
             _ => Some(Verdict::Hold),
+        }
+    }
+
+    /// What it waited for has taken too long.
+    pub(super) fn time_is_over(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+        match &mut self.phase {
+            Phase::Handshake(cursor) => {
+                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
+                let (pair, service) = (&mut self.pair, &self.plan.service);
+                let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
+                match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
+                    Ok(()) => self.advance(ctx),
+                    Err(reason) => Verdict::Close(reason),
+                }
+            }
+            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
+                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
+                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
+                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
+            },
+            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
+            Phase::Tarpit(_) => self.let_go(ctx),
+        }
+    }
+
+    /// How long nothing may move in the relay as it stands.
+    pub(super) fn tolerated_silence(&self) -> Duration {
+        match (self.pair.up.flow(), self.pair.down.flow()) {
+            (Flow::Open, Flow::Open) => self.timeouts().idle,
+            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => self.timeouts().linger,
+            _ => self.timeouts().half_close,
         }
     }
 

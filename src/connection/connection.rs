@@ -6,7 +6,7 @@
 //! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
 //! `ending.rs` sees to the ends that take time.
 
-use super::context::{Answer, Ctx};
+use super::context::{Answer, Ctx, Told, call_next};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
@@ -18,8 +18,8 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, rules};
-use crate::policy::service::Timeouts;
+use crate::handshake::{Cursor, Progress, Step, connect, rules};
+use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
 use std::io;
@@ -100,7 +100,7 @@ impl Connection {
         }
     }
 
-    fn timeouts(&self) -> &Timeouts {
+    pub(super) fn timeouts(&self) -> &Timeouts {
         &self.plan.service.timeouts
     }
 
@@ -110,6 +110,7 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    self.pair.attempt = None;
                     self.relayed = ctx.stamp();
                     self.set_alarms(ctx);
                     // The handshake's deadline is over, whatever the first turn moves.
@@ -147,9 +148,10 @@ impl Connection {
         *ready = BothReady::default();
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
-            match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
-                progress => return Ok(progress),
+            match cursor.run(steps, pair, &plan.service, ctx) {
+                Ok(Progress::Done) if !cursor.in_back => *cursor = Cursor::at_back(),
+                Ok(progress) => return Ok(progress),
+                Err(reason) => go_back(cursor, steps, pair, &plan.service, reason, ctx)?,
             }
         }
     }
@@ -233,15 +235,6 @@ impl Connection {
         if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
     }
 
-    /// How long nothing may move in the relay as it stands.
-    pub(super) fn tolerated_silence(&self) -> Duration {
-        match (self.pair.up.flow(), self.pair.down.flow()) {
-            (Flow::Open, Flow::Open) => self.timeouts().idle,
-            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => self.timeouts().linger,
-            _ => self.timeouts().half_close,
-        }
-    }
-
     /// A handshake failed, or all there was to do is done. Who was refused or answered is told that this is the end, and
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
@@ -298,7 +291,7 @@ impl Connection {
     }
 
     /// The end of a tarpit.
-    fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         match mem::replace(&mut self.phase, Phase::Relay) {
             Phase::Tarpit(reason) => {
                 ctx.tarpitted -= 1;
@@ -345,29 +338,8 @@ impl Connection {
         }
     }
 
-    /// What it waited for has taken too long.
-    fn time_is_over(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
-        match &mut self.phase {
-            Phase::Handshake(cursor) => {
-                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let step = cursor.step(steps);
-                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
-                    Some(reason) => Verdict::Close(reason),
-                    None => self.advance(ctx),
-                }
-            }
-            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
-                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
-                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
-            },
-            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
-            Phase::Tarpit(_) => self.let_go(ctx),
-        }
-    }
-
     /// Takes an end further.
-    fn end(
+    pub(super) fn end(
         &mut self,
         ctx: &mut Ctx,
         how: impl FnOnce(&mut Ending, &mut Pair, BothReady, &mut Ctx) -> Next,
@@ -384,6 +356,26 @@ impl Connection {
         }
         Verdict::Close(mem::replace(&mut ending.reason, Reason::Done))
     }
+}
+
+/// A step failed: back to the choice of a server, if that is what failed and there may be another one.
+///
+/// # Errors
+/// The reason, where there is no way on.
+pub(super) fn go_back(
+    cursor: &mut Cursor,
+    steps: &[Step],
+    pair: &mut Pair,
+    service: &Service,
+    reason: Reason,
+    ctx: &mut Ctx,
+) -> Result<(), Reason> {
+    let is_past_connect = cursor.in_back && cursor.is_past(steps, &connect::STEP);
+    if !is_past_connect || !connect::may_try_another(pair, service, &reason, ctx) {
+        return Err(reason);
+    }
+    cursor.go_back_to(steps, &connect::STEP);
+    Ok(())
 }
 
 /// Whether `side` should be read. A relay that answers by itself reads when its answer to what it read before has left.
@@ -443,10 +435,16 @@ impl Handler for Box<Connection> {
     }
 
     fn message(&mut self, answer: Answer, ctx: &mut Ctx) -> Verdict<Reason> {
-        if answer.id != self.pair.facts.id {
-            return Verdict::Hold;
+        let is_meant = answer.id == self.pair.facts.id;
+        match answer.told {
+            Told::Found(found) if is_meant => self.pair.answer = Some(found),
+            Told::Turn(line) if !is_meant || !connect::hear_call(&mut self.pair) => {
+                call_next(&line, &*ctx.asks);
+                return Verdict::Hold;
+            }
+            Told::Turn(_) => {}
+            Told::Found(_) => return Verdict::Hold,
         }
-        self.pair.answer = Some(answer.found);
         let verdict = self.advance(ctx);
         self.with_alarms(verdict, ctx)
     }
@@ -465,6 +463,7 @@ impl Handler for Box<Connection> {
         }
         self.tell_failure(&reason, ctx);
         last_words::say(self.subject(), &reason, ctx);
+        connect::leave(&mut self.pair, &self.plan.service, ctx);
         self.pair.up.release(&mut ctx.buffers);
         self.pair.down.release(&mut ctx.buffers);
     }

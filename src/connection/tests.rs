@@ -443,5 +443,5 @@ fn stopping_closes_and_says_so() {
 fn a_connection_stays_small() {
     // What an idle one costs beside its TLS session, some 10 KiB: what is shown and counted of it is 72 bytes of these,
     // and 8 lead to what a `limit` holds, where there is one.
-    assert!(size_of::<Connection>() <= 896, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 968, "{}", size_of::<Connection>());
 }

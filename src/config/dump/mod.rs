@@ -9,6 +9,7 @@
 mod control;
 mod limit;
 mod policy;
+mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tls;
 use self::control::Control;
 use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::server::{Server, Spread};
 use self::socket::AcceptSocket;
 use self::tls::AcceptTls;
 use super::address::Target;
@@ -89,9 +91,13 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(flatten)]
+    spread: Spread,
     timeout: Timeout,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<Limit>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -169,8 +175,10 @@ impl Service {
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
             limit: service.limit.as_ref().map(Limit::of),
+            server: service.connect.as_ref().map(Server::all).unwrap_or_default(),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),
         }

@@ -77,6 +77,10 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "[[service]] limit.bandwidth" | "[[service]] limit.connection_bandwidth" => {
             format!("{SERVICE}[service.{}]\n{key} = {value}\n", title.rsplit(' ').next().unwrap())
         }
+        "[[service.server]]" => {
+            let address = if key == "address" { "" } else { "address = \"h:1\"\n" };
+            format!("{SERVICE}{title}\n{address}{key} = {value}\n")
+        }
         "[[service.rule]] client_certificate" | "[[service.rule]] limit" => {
             let table = title.rsplit(' ').next().unwrap();
             // A limit that is read at all has one.
