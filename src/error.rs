@@ -236,6 +236,7 @@ impl Reason {
                 Some("tls-server-failed")
             }
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
+            Self::Limit(..) => Some("limit-reached"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)
             | Self::Target(_)
