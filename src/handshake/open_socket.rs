@@ -18,7 +18,7 @@ use std::io;
 /// # Errors
 /// The system's, with the name of an option if it is one that decides on where packets go.
 pub(super) fn open(
-    pair: &mut Pair,
+    pair: &Pair,
     service: &Service,
     address: &Address,
     ctx: &Ctx,
