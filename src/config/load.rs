@@ -15,6 +15,7 @@ use super::settings::{
 };
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
@@ -141,7 +142,7 @@ impl Loader<'_> {
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
         let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = Upstream { servers, requested, named: Arc::default() };
+        let upstream = Upstream { servers, requested, named: Arc::default(), passive: Passive::default() };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);

@@ -6,6 +6,7 @@ mod certificate;
 pub mod certificate_card;
 #[cfg(test)]
 mod handshake_tests;
+pub mod health;
 pub mod hostname;
 mod names;
 pub mod networks;

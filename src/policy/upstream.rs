@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
+use super::health::{Health, Passive, Standing};
 use super::target::Requested;
 use crate::stats::Scope;
 use crate::sys::address::Address;
@@ -19,10 +20,23 @@ use std::sync::{Arc, PoisonError};
 #[derive(Debug, Default)]
 pub struct Upstream {
     pub servers: Box<[Server]>,
+    /// When connections that fail pause a server.
+    pub passive: Passive,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
     /// What is counted of the servers that clients name, all together.
     pub named: Arc<Scope>,
+}
+
+impl Upstream {
+    /// How many servers get new connections at that moment ([`crate::stats::Clock::at`]).
+    pub fn left(&self, now: u64) -> usize {
+        let is_used = |server: &&Server| {
+            let standing = server.marks.as_ref().map(|marks| marks.health.standing(now));
+            server.takes_new() && standing.is_none_or(|standing| standing == Standing::Up)
+        };
+        self.servers.iter().filter(is_used).count()
+    }
 }
 
 /// One address of a configured server.
@@ -89,11 +103,18 @@ pub struct Marks {
     weight: AtomicU16,
     /// Seconds since 1970 (the bits of an `f64`); 0: `admin` was never changed.
     since: AtomicU64,
+    /// What was seen of it. Written by everybody.
+    pub health: Health,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { admin: AtomicU8::new(0), weight: AtomicU16::new(WEIGHT), since: AtomicU64::new(0) }
+        Self {
+            admin: AtomicU8::new(0),
+            weight: AtomicU16::new(WEIGHT),
+            since: AtomicU64::new(0),
+            health: Health::default(),
+        }
     }
 }
 
