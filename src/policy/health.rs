@@ -125,7 +125,12 @@ impl Health {
 
     /// A check ended.
     pub fn checked(&self, outcome: Outcome, limits: Thresholds) -> Option<Change> {
-        let (ok, now) = (outcome.is_ok(), outcome.at);
+        let (ok, now, is_ours) = (outcome.is_ok(), outcome.at, outcome.status == Status::System);
+        if is_ours {
+            // That we could not ask says nothing of the server.
+            self.history.note(outcome);
+            return None;
+        }
         self.counts.checks.fetch_add(1, Ordering::Relaxed);
         self.counts.failed.fetch_add(u64::from(!ok), Ordering::Relaxed);
         self.history.note(outcome);
