@@ -8,14 +8,15 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
-    TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, RouteSettings, RuleSettings,
+    ServiceSettings, Settings, Tls, TlsPlaces,
 };
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
-use crate::policy::health::Passive;
+use crate::policy::check::CheckSpec;
 use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
@@ -27,6 +28,7 @@ use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -95,7 +97,7 @@ impl Loader<'_> {
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
         let mut common = Common { shared, clients: HashMap::new() };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), &mut common);
+            let upstream = self.upstream(service.connect.as_ref(), &service.health, None, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
             vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
         } else {
@@ -130,7 +132,7 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, common);
+        let upstream = self.upstream(connect, &written.health, Some(&service.health), common);
         route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
     }
 
@@ -138,11 +140,17 @@ impl Loader<'_> {
     fn upstream<'s>(
         &mut self,
         connect: Option<&'s ConnectSettings>,
+        own: &HealthSettings,
+        inherited: Option<&HealthSettings>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = Upstream { servers, requested, named: Arc::default(), passive: Passive::default() };
+        let both = || [Some(own), inherited].into_iter().flatten();
+        let check = both().find_map(|health| health.check.as_ref());
+        let check = check.and_then(|check| self.check(check, connect));
+        let passive = both().find_map(|health| health.passive).unwrap_or_default();
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { servers, requested, named: Arc::default(), passive };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -151,7 +159,25 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How the servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        let has_tls = connect.tls.is_some();
+        if let (Some(true), false) = (tls, has_tls) {
+            // Said once, though several routes may inherit it.
+            self.report
+                .error(written.place, "a check within TLS, where `connect` has no `tls`")
+                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
         let mut servers = Vec::new();
         for endpoint in &connect.addresses {
@@ -161,6 +187,7 @@ impl Loader<'_> {
                 name: endpoint.text.value.as_str().into(),
                 address,
                 tls_name: tls_name.as_deref().map(Into::into),
+                check: check.cloned(),
                 // Asked for once nothing can fail any more.
                 marks: None,
                 stats: Arc::default(),

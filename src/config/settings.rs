@@ -11,6 +11,8 @@ use super::report::Place;
 use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
@@ -112,6 +114,8 @@ pub(super) struct ServiceSettings {
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    /// For routes that say nothing else.
+    pub(super) health: HealthSettings,
     pub(super) timeouts: Timeouts,
     /// In bytes.
     pub(super) buffer: usize,
@@ -154,6 +158,23 @@ pub(super) struct ConnectSettings {
     pub(super) send_proxy: Option<SendProxy>,
 }
 
+/// What `check` and `passive` say; nothing where they are not written.
+#[derive(Debug, Default)]
+pub(super) struct HealthSettings {
+    /// Nothing within: no check.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
+    pub(super) passive: Option<Passive>,
+}
+
+/// A `check`.
+#[derive(Clone, Debug)]
+pub(super) struct CheckSettings {
+    /// But for `tls`, where that depends on the route.
+    pub(super) spec: CheckSpec,
+    /// As written, or as the kind wants it.
+    pub(super) tls: Option<bool>,
+}
+
 /// What one `[[service.rule]]` says.
 #[derive(Debug)]
 pub(super) struct RuleSettings {
@@ -182,6 +203,8 @@ pub(super) struct RouteSettings {
     pub(super) tls: Option<Tls<ServerTlsSpec>>,
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
+    /// Its own.
+    pub(super) health: HealthSettings,
 }
 
 /// Names a rule or a route is for, as written and as understood.

@@ -36,6 +36,8 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
         "timeout",
         "buffer",
         "truncation",
@@ -88,6 +90,12 @@ pub(super) const CONNECT_TLS: Table = Table {
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -115,15 +123,17 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "check",
+        "passive",
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 19] = [
+pub const TABLES: [&Table; 21] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -139,6 +149,8 @@ pub const TABLES: [&Table; 19] = [
     &CONNECT,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

@@ -29,6 +29,11 @@ pub const EVENTS: &[Event] = &[
     event("state", Level::Notice, "one line of the dump at SIGQUIT"),
     event("control-failed", Level::Error, "the control interface met an error of the system and goes on"),
     event("control-command", Level::Notice, "somebody changed something through the control interface"),
+    event(
+        "checks-failed",
+        Level::Error,
+        "the thread that checks servers met an error of the system and goes on",
+    ),
     event("worker-panicked", Level::Error, "a defect in the program ended one connection"),
     event("listening", Level::Notice, "a listener was opened"),
     event("listener-closed", Level::Notice, "a listener was closed"),

@@ -4,6 +4,7 @@
 pub mod access;
 mod certificate;
 pub mod certificate_card;
+pub mod check;
 #[cfg(test)]
 mod handshake_tests;
 pub mod health;

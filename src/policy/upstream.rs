@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
+use super::check::CheckSpec;
 use super::health::{Health, Passive, Standing};
 use super::target::Requested;
 use crate::stats::Scope;
@@ -49,6 +50,8 @@ pub struct Server {
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
+    /// How it is checked, if it is.
+    pub check: Option<Arc<CheckSpec>>,
     /// What the operator says of it; nothing of a server that a client named.
     pub marks: Option<Arc<Marks>>,
     pub stats: Arc<Scope>,

@@ -7,12 +7,14 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod health;
 mod policy;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
+use self::health::{Check, PassiveTable, Switched};
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::tls::AcceptTls;
 use super::address::Target;
@@ -84,6 +86,11 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    /// Not where nobody is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     timeout: Timeout,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<Rule>,
@@ -148,6 +155,11 @@ impl Service {
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            check: service.health.check.as_ref().map(health::check),
+            passive: service
+                .mode
+                .connects
+                .then(|| health::passive(&service.health.passive.unwrap_or_default())),
             timeout: Timeout::of(&service.timeouts),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),
