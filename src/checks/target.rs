@@ -4,7 +4,7 @@
 use crate::connection::plan::Plan;
 use crate::log::Log;
 use crate::policy::check::CheckSpec;
-use crate::policy::health::{Outcome, Told, tell};
+use crate::policy::health::{Change, Outcome, Told, tell};
 use crate::policy::service::Route;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::upstream::{Admin, Marks, Server};
@@ -81,6 +81,9 @@ impl User {
     pub(super) fn told(&self, outcome: &Outcome, log: &Log) {
         let Some(change) = self.marks.health.checked(outcome.clone(), self.check.limits) else { return };
         let Some(route) = self.plan.service.routes.get(self.route) else { return };
+        if change == Change::Up {
+            self.marks.rise(outcome.at);
+        }
         let told = Told {
             service: &self.plan.service.name,
             route: &route.name,

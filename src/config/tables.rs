@@ -38,6 +38,10 @@ pub(super) const SERVICE: Table = Table {
         "connect",
         "check",
         "passive",
+        "server",
+        "balance",
+        "queue",
+        "retries",
         "timeout",
         "buffer",
         "truncation",
@@ -49,6 +53,13 @@ pub(super) const TIMEOUT: Table = Table {
     title: "[[service]] timeout",
     keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
 };
+/// A route's servers have the keys of the service's and are described there.
+pub(super) const SERVER: Table = Table {
+    title: "[[service.server]]",
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
+};
+pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
+pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
     Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
@@ -125,6 +136,10 @@ pub(super) const ROUTE: Table = Table {
         "connect",
         "check",
         "passive",
+        "server",
+        "balance",
+        "queue",
+        "retries",
     ],
 };
 
@@ -133,7 +148,7 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 21] = [
+pub const TABLES: [&Table; 23] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -141,6 +156,8 @@ pub const TABLES: [&Table; 21] = [
     &CONTROL_TOKEN,
     &CONTROL_CERTIFICATE,
     &SERVICE,
+    &SERVER,
+    &QUEUE,
     &TIMEOUT,
     &MONITOR,
     &ACCEPT,

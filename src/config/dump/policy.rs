@@ -2,6 +2,7 @@
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
 use super::health::{self, Check, PassiveTable, Switched};
+use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -37,6 +38,8 @@ pub(super) struct ProxyProtocol {
 
 #[derive(Serialize)]
 pub(super) struct Connect {
+    /// Nothing where each server has a table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
@@ -133,6 +136,10 @@ pub(super) struct Route {
     check: Option<Switched<Check>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     passive: Option<Switched<PassiveTable>>,
+    #[serde(flatten)]
+    spread: Spread,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
 }
 
 impl Monitor {
@@ -238,6 +245,8 @@ impl Route {
             connect: route.connect.as_ref().map(Connect::of),
             check: route.health.check.as_ref().map(health::check),
             passive: route.health.passive.as_ref().map(health::passive),
+            spread: Spread::written(route.spread),
+            server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }
     }
 }
