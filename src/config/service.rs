@@ -8,10 +8,10 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, RouteSettings, ServiceSettings, Tls};
+use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, server, tls};
+use super::{health, reply, rule, server, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{RouteAction, Timeouts, Truncation};
@@ -104,6 +104,7 @@ pub(super) fn check<'t>(
         proxy_protocol,
         accept_tls,
         connect,
+        health: check_health(fields, frame, mode.is_some(), report),
         spread: server::check_spread(fields, report),
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
@@ -198,6 +199,21 @@ fn check_connect(
         _ => {}
     }
     side::check_connect(node, servers, &tables::CONNECT, frame.called, frame.directory, needs, report)
+}
+
+/// Reads how it is found out which servers are well.
+fn check_health(
+    fields: Fields<'_>,
+    frame: Frame<'_>,
+    mode_known: bool,
+    report: &mut Report,
+) -> HealthSettings {
+    if mode_known && !frame.mode.connects {
+        for node in ["check", "passive"].into_iter().filter_map(|key| fields.get(key)) {
+            refuse_in_mode(node, frame.mode.name, frame.mode_place, report);
+        }
+    }
+    health::check(fields, report)
 }
 
 /// The reply of a service that gives nothing else.

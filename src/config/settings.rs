@@ -12,6 +12,8 @@ use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
 use crate::policy::balance::Kind;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
@@ -119,6 +121,8 @@ pub(super) struct ServiceSettings {
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    /// For routes that say nothing else.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
     pub(super) timeouts: Timeouts,
     /// In bytes.
@@ -164,6 +168,23 @@ pub(super) struct ConnectSettings {
     pub(super) send_proxy: Option<SendProxy>,
 }
 
+/// What `check` and `passive` say; nothing where they are not written.
+#[derive(Debug, Default)]
+pub(super) struct HealthSettings {
+    /// Nothing within: no check.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
+    pub(super) passive: Option<Passive>,
+}
+
+/// A `check`.
+#[derive(Clone, Debug)]
+pub(super) struct CheckSettings {
+    /// But for `tls`, where that depends on the route.
+    pub(super) spec: CheckSpec,
+    /// As written, or as the kind wants it.
+    pub(super) tls: Option<bool>,
+}
+
 /// What one `[[service.server]]` says.
 #[derive(Debug)]
 pub(super) struct ServerSettings {
@@ -175,6 +196,8 @@ pub(super) struct ServerSettings {
     /// None: as many as come.
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+    /// Instead of that of its service or route.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
 }
 
 /// How servers are chosen from; what a route does not say, its service says.
@@ -227,6 +250,7 @@ pub(super) struct RouteSettings {
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
     /// Its own.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
 }
 

@@ -36,6 +36,8 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -54,7 +56,7 @@ pub(super) const TIMEOUT: Table = Table {
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
@@ -99,6 +101,12 @@ pub(super) const CONNECT_TLS: Table = Table {
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -126,6 +134,8 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -133,12 +143,12 @@ pub(super) const ROUTE: Table = Table {
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 21] = [
+pub const TABLES: [&Table; 23] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -156,6 +166,8 @@ pub const TABLES: [&Table; 21] = [
     &CONNECT,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::health::{self, Check, PassiveTable, Switched};
 use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
@@ -131,6 +132,10 @@ pub(super) struct Route {
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -238,6 +243,8 @@ impl Route {
             reply,
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            check: route.health.check.as_ref().map(health::check),
+            passive: route.health.passive.as_ref().map(health::passive),
             spread: Spread::written(route.spread),
             server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }
