@@ -132,6 +132,10 @@ pub enum Reason {
     Resolve(Box<str>),
     /// The target that the client named is not one that may be connected to.
     Target(Box<str>),
+    /// The proxy on the way to the server did not lead there; its words.
+    Via(Box<str>),
+    /// The next tunnel has not confirmed that it reached the server; its words.
+    Unconfirmed(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// Somebody asked for its end through the control interface.
@@ -177,6 +181,8 @@ impl Reason {
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
+            Self::Via(_) => "proxy-failed",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
             Self::Killed => "killed",
             Self::Stopped => "stopped",
@@ -194,6 +200,8 @@ impl Reason {
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
+            | Self::Via(text)
+            | Self::Unconfirmed(text)
             | Self::Connect(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
@@ -217,9 +225,12 @@ impl Reason {
             }
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
-            Self::Resolve(_) | Self::Target(_) | Self::Connect(_) | Self::ConnectTimeout => {
-                Some("connect-failed")
-            }
+            Self::Resolve(_)
+            | Self::Target(_)
+            | Self::Via(_)
+            | Self::Unconfirmed(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout => Some("connect-failed"),
             Self::System(_) => Some("system-failed"),
             Self::Panic => Some("worker-panicked"),
             _ => None,

@@ -13,6 +13,7 @@ use super::settings::{
     ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
     TlsPlaces,
 };
+use super::via::{self, destination};
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
 use crate::policy::networks::Networks;
@@ -24,6 +25,7 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
 use std::collections::HashMap;
@@ -96,7 +98,11 @@ impl Loader<'_> {
         let routes = if service.routes.is_empty() {
             let upstream = self.upstream(service.connect.as_ref(), &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let via = self.via(service.connect.as_ref());
+            vec![Route {
+                via,
+                ..route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)
+            }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
@@ -105,6 +111,7 @@ impl Loader<'_> {
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
@@ -130,7 +137,12 @@ impl Loader<'_> {
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
         let upstream = self.upstream(connect, common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let via = self.via(connect);
+        Route { via, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -155,11 +167,15 @@ impl Loader<'_> {
         let mut servers = Vec::new();
         for endpoint in &connect.addresses {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
-            let found = self.resolve(endpoint).unwrap_or_default();
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let found = self.resolve(via.map_or(endpoint, |via| &via.endpoint)).unwrap_or_default();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
             servers.extend(found.into_iter().map(|address| Server {
                 name: endpoint.text.value.as_str().into(),
                 address,
                 tls_name: tls_name.as_deref().map(Into::into),
+                destination: destination.clone(),
                 // Asked for once nothing can fail any more.
                 marks: None,
                 stats: Arc::default(),
@@ -279,7 +295,8 @@ fn route(
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
+    let via = None;
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, send_proxy, stats }
 }
 
 fn protocols(names: &[String]) -> Vec<Box<[u8]>> {

@@ -19,6 +19,7 @@ use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Tru
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via::Kind;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -141,6 +142,7 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says.
@@ -150,8 +152,18 @@ pub(super) struct ConnectSettings {
     pub(super) addresses: Vec<Endpoint>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    pub(super) via: Option<ViaSettings>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+}
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.rule]]` says.

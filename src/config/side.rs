@@ -9,7 +9,7 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls};
+use super::{networks, proxy, tls, via};
 use std::path::Path;
 
 /// What `accept` says.
@@ -19,6 +19,13 @@ pub(super) struct Accept<'t> {
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
+}
+
+impl Accept<'_> {
+    /// Whether clients may ask to be told that the server was reached.
+    pub(super) fn confirms(&self) -> bool {
+        self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm)
+    }
 }
 
 /// Reads `accept`.
@@ -63,8 +70,17 @@ pub(super) fn check_connect(
     if let Some(tls) = &tls {
         tls::check_server_names(tls, &addresses, report);
     }
+    let via = side.get("proxy").and_then(|node| via::check(node, &addresses, directory, report));
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
-    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy })
+    if let (Some(node), Some(tls), true) =
+        (side.get("send_proxy"), &tls, send_proxy.is_some_and(|send| send.confirm))
+    {
+        report
+            .error(node.place, "`confirm` beside `tls`: what is confirmed comes ahead of TLS, and bare")
+            .note(tls.places.table, "TLS is set here")
+            .help("leave TLS to the next tunnel, which holds the connection to the server");
+    }
+    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, via, tls, send_proxy })
 }
 
 /// A side as written: its addresses, and its table if it is one.

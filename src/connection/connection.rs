@@ -18,7 +18,7 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, rules};
+use crate::handshake::{Cursor, Progress, answer, rules};
 use crate::policy::service::Timeouts;
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
@@ -241,6 +241,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
+        let told = answer::refuse(&mut self.pair, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);
@@ -256,6 +257,7 @@ impl Connection {
             | Reason::BadRequest(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }
     }
@@ -427,6 +429,10 @@ impl Handler for Box<Connection> {
                 let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
                 let step = cursor.step(steps);
                 match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
+                    Some(reason) if answer::refuse(&mut self.pair, &reason, ctx) => {
+                        self.tell_failure(&reason, ctx);
+                        self.hear_out(reason, ctx)
+                    }
                     Some(reason) => Verdict::Close(reason),
                     None => self.advance(ctx),
                 }

@@ -63,6 +63,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         name: format!("{name}:{}", address.port()).into(),
         address: Address::Inet(address),
         tls_name: Some(name.clone()),
+        destination: None,
         marks: None,
         stats: Arc::clone(&route.upstream.named),
     };

@@ -24,3 +24,4 @@ pub mod tls_spec;
 mod tls_tickets;
 pub mod track;
 pub mod upstream;
+pub mod via;

@@ -9,6 +9,7 @@
 use super::target::Requested;
 use crate::stats::Scope;
 use crate::sys::address::Address;
+use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
@@ -35,6 +36,8 @@ pub struct Server {
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
+    /// What the proxy is asked for, whose `address` is; none where there is no proxy on the way.
+    pub destination: Option<Destination>,
     /// What the operator says of it; nothing of a server that a client named.
     pub marks: Option<Arc<Marks>>,
     pub stats: Arc<Scope>,
