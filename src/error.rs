@@ -138,6 +138,8 @@ pub enum Reason {
     Unconfirmed(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
+    /// Every server that could serve has as many connections as it may; how the wait for a place ended.
+    ServersFull(Box<str>),
     /// Somebody asked for its end through the control interface.
     Killed,
     /// We are stopping.
@@ -184,6 +186,7 @@ impl Reason {
             Self::Via(_) => "proxy-failed",
             Self::Unconfirmed(_) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
+            Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
             Self::Stopped => "stopped",
             Self::System(_) => "system",
@@ -202,7 +205,8 @@ impl Reason {
             | Self::Target(text)
             | Self::Via(text)
             | Self::Unconfirmed(text)
-            | Self::Connect(text) => Some(text.to_string()),
+            | Self::Connect(text)
+            | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
@@ -230,6 +234,7 @@ impl Reason {
             | Self::Via(_)
             | Self::Unconfirmed(_)
             | Self::Connect(_)
+            | Self::ServersFull(_)
             | Self::ConnectTimeout => Some("connect-failed"),
             Self::System(_) => Some("system-failed"),
             Self::Panic => Some("worker-panicked"),

@@ -21,6 +21,7 @@ mod reply;
 mod report;
 mod route;
 mod rule;
+mod server;
 mod service;
 mod settings;
 mod side;

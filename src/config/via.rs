@@ -28,10 +28,10 @@ const FILE_MOST: u64 = 4096;
 /// The right of everybody to read a file.
 const READABLE: u32 = 0o004;
 
-/// Reads `connect.proxy` of servers at `addresses`.
-pub(super) fn check(
+/// Reads `connect.proxy` for those `servers`.
+pub(super) fn check<'e>(
     node: Node<'_>,
-    addresses: &[Endpoint],
+    servers: impl Iterator<Item = &'e Endpoint>,
     directory: &Path,
     report: &mut Report,
 ) -> Option<ViaSettings> {
@@ -43,7 +43,7 @@ pub(super) fn check(
     }
     let endpoint = check_address(fields, directory, report);
     let login = check_login(fields, kind, directory, report);
-    for server in addresses {
+    for server in servers {
         if let Err(complaint) = destination(&server.target, &server.text.value) {
             report.complain(server.text.place, complaint).note(fields.place, "the proxy is set here");
         }

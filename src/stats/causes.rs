@@ -91,6 +91,8 @@ causes! {
         "The proxy on the way to the server refused, or did not answer. The log line has its words; see also its own log.";
     Unconfirmed, "unconfirmed",
         "The next tunnel did not reach the server, or does not confirm. The log line has its words; see its own log.";
+    ServersFull, "servers-full",
+        "Every server of the route had as many connections as `max_connections` allows, and none became free in time.";
     ServerUnsupportedProtocol, "server-unsupported-protocol",
         "The server and `connect.tls` have no TLS version in common.";
     ServerNoSharedCipher, "server-no-shared-cipher",
@@ -164,6 +166,7 @@ impl Cause {
             Reason::HandshakeTimeout(Side::Client) => Self::HandshakeTimeout,
             Reason::HandshakeTimeout(Side::Server) => Self::ServerHandshakeTimeout,
             Reason::ConnectTimeout => Self::ConnectTimeout,
+            Reason::ServersFull(_) => Self::ServersFull,
             Reason::Handshake(Side::Client, flaw, _) => Self::of_client(*flaw),
             Reason::Handshake(Side::Server, flaw, _) => Self::of_server(*flaw),
             Reason::NotTls(what) if *what == client_hello::HTTP => Self::PlainHttp,
