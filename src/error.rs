@@ -132,6 +132,10 @@ pub enum Reason {
     Resolve(Box<str>),
     /// The target that the client named is not one that may be connected to.
     Target(Box<str>),
+    /// The proxy on the way to the server did not lead there; its words.
+    Via(Box<str>),
+    /// The next tunnel has not confirmed that it reached the server; its words.
+    Unconfirmed(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// Every server that could serve has as many connections as it may; how the wait for a place ended.
@@ -179,6 +183,8 @@ impl Reason {
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
+            Self::Via(_) => "proxy-failed",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
             Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
@@ -197,6 +203,8 @@ impl Reason {
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
+            | Self::Via(text)
+            | Self::Unconfirmed(text)
             | Self::Connect(text)
             | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
@@ -223,6 +231,8 @@ impl Reason {
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)
             | Self::Target(_)
+            | Self::Via(_)
+            | Self::Unconfirmed(_)
             | Self::Connect(_)
             | Self::ServersFull(_)
             | Self::ConnectTimeout => Some("connect-failed"),

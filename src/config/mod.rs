@@ -32,6 +32,7 @@ mod tests;
 mod tls;
 mod tree;
 mod values;
+mod via;
 
 pub use find::control_socket;
 pub use report::Report;

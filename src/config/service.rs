@@ -14,7 +14,7 @@ use super::tables;
 use super::{health, reply, rule, server, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
-use crate::policy::service::{RouteAction, Timeouts, Truncation};
+use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
 use crate::policy::tls_spec::ServerTlsSpec;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -87,6 +87,9 @@ pub(super) fn check<'t>(
         }
     }
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
+    if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
+        refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+    }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
@@ -167,6 +170,27 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
             .missing(tls.places.table, "`accept.tls` has no `certificate`, and no route has a `tls` with one")
             .help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
     }
+}
+
+/// Whether clients are needed to speak before what they ask to be confirmed can be: they wait for that.
+fn refuse_confirm(
+    node: Node<'_>,
+    frame: Frame<'_>,
+    peek: Peek,
+    terminates: Option<Place>,
+    report: &mut Report,
+) {
+    let because = match (terminates, peek) {
+        (Some(_), _) => "TLS is terminated here",
+        (None, Peek::Tls | Peek::Http) => "the name that routes is what the client says first",
+        (None, Peek::None) => return,
+    };
+    let message = format!("`confirm`, but {because}: {} must reach its server before it reads", frame.called);
+    let finding = report.error(node.place, message);
+    if let Some(place) = terminates {
+        finding.note(place, "TLS is set here");
+    }
+    finding.help("write peek = \"none\": the tunnel before this one tells the name in its PROXY header");
 }
 
 /// Whether any route goes where the service's `connect` says.

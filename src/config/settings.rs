@@ -22,6 +22,7 @@ use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Tru
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -153,6 +154,7 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says, with the servers beside it.
@@ -164,6 +166,7 @@ pub(super) struct ConnectSettings {
     pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    pub(super) via: Option<ViaSettings>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
 }
@@ -183,6 +186,15 @@ pub(super) struct CheckSettings {
     pub(super) spec: CheckSpec,
     /// As written, or as the kind wants it.
     pub(super) tls: Option<bool>,
+}
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: via::Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.server]]` says.

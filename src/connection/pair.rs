@@ -74,8 +74,19 @@ pub struct Facts {
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// What it still waits to be told of the way to its server.
+    pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
     pub resolve: Option<Resolve>,
+}
+
+/// Who wants to be told how the way to the server ended, ahead of all that the server says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaits {
+    #[default]
+    Nothing,
+    /// The tunnel before us: a frame (`wire/confirmation.rs`).
+    Confirmation,
 }
 
 /// A question for addresses.
@@ -175,6 +186,7 @@ impl Pair {
                 server: 0,
                 connect_time: None,
                 queued: 0,
+                awaits: Awaits::Nothing,
                 resolve: None,
             },
             stays: Stays::default(),

@@ -6,8 +6,8 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, check_peer, connect, connect_tls, peek_hello, peek_host, pick_route, recv_proxy, reply,
-    resolve, rules, send_proxy, visit,
+    Step, accept_tls, check_peer, confirm, connect, connect_tls, peek_hello, peek_host, pick_route,
+    recv_proxy, reply, resolve, rules, send_proxy, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
 use crate::policy::service::{Others, Peek, Route, Service};
@@ -31,8 +31,10 @@ impl Plan {
             iter::empty()
                 .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
                 .chain([connect::STEP])
+                .chain(route.via.as_ref().map(|_| via_proxy::STEP))
                 .chain(route.send_proxy.map(|_| send_proxy::STEP))
                 .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
+                .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
                 .collect()
         };
         Self::compose(service, towards_server, &Duplex)
@@ -58,6 +60,8 @@ impl Plan {
             let mut steps = towards_client(&service, route);
             steps.extend(towards_server(route));
             steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
+            let confirms = service.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm);
+            steps.extend(confirms.then_some(confirm::TELL));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {
                 Some(list) => Arc::clone(list),

@@ -285,6 +285,8 @@ fn is_the_servers(reason: &Reason) -> bool {
         reason,
         Reason::Handshake(Side::Server, ..)
             | Reason::HandshakeTimeout(Side::Server)
+            | Reason::Via(_)
+            | Reason::Unconfirmed(_)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

@@ -8,6 +8,7 @@ use super::rules::Rules;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
+use super::via::Via;
 use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Route {
     pub upstream: Upstream,
     /// Originate TLS to the server.
     pub connect_tls: Option<Arc<ClientTls>>,
+    /// The proxy through which its servers are reached.
+    pub via: Option<Arc<Via>>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
     pub stats: Arc<Scope>,
@@ -72,6 +75,8 @@ pub struct AcceptProxy {
     /// Peers on unix sockets are always among them: who may connect there is the file's matter.
     pub from: Networks,
     pub others: Others,
+    /// Who asks in its header for it is told whether the server was reached.
+    pub confirm: bool,
 }
 
 /// What becomes of peers outside of `proxy_protocol.from`.
@@ -109,6 +114,8 @@ pub struct SendProxy {
     pub version: proxy_header::Version,
     /// What version 2 carries beside the addresses.
     pub tlvs: SendTlvs,
+    /// Ask to be told whether the server was reached, and wait for it. With version 2 only.
+    pub confirm: bool,
 }
 
 /// Which TLVs are sent, where they are known.
@@ -204,6 +211,7 @@ impl Route {
             accept_tls: None,
             upstream: Upstream::default(),
             connect_tls: None,
+            via: None,
             send_proxy: None,
             stats: Arc::default(),
         }

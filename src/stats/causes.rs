@@ -87,6 +87,10 @@ causes! {
         "No server of the route could be reached. Is it running, is its address right, does a firewall refuse?";
     ConnectTimeout, "connect-timeout",
         "No server of the route answered within `timeout.connect`. Is it up, does a firewall swallow packets?";
+    ProxyFailed, "proxy-failed",
+        "The proxy on the way to the server refused, or did not answer. The log line has its words; see also its own log.";
+    Unconfirmed, "unconfirmed",
+        "The next tunnel did not reach the server, or does not confirm. The log line has its words; see its own log.";
     ServersFull, "servers-full",
         "Every server of the route had as many connections as `max_connections` allows, and none became free in time.";
     ServerUnsupportedProtocol, "server-unsupported-protocol",
@@ -178,6 +182,8 @@ impl Cause {
             Reason::RouteRejects(_) => Self::RouteRejected,
             Reason::Resolve(_) => Self::ResolveFailed,
             Reason::Target(_) => Self::ForbiddenTarget,
+            Reason::Via(_) => Self::ProxyFailed,
+            Reason::Unconfirmed(_) => Self::Unconfirmed,
             Reason::Connect(_) => Self::ConnectFailed,
             Reason::Killed => Self::Killed,
             Reason::Stopped => Self::Stopped,

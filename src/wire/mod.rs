@@ -2,12 +2,17 @@
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
 pub mod checks;
+pub mod base64;
 pub mod client_hello;
+pub mod confirmation;
 #[cfg(test)]
 mod corpus;
+pub mod destination;
+pub mod http_connect;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;
+pub mod socks5;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]

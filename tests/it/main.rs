@@ -13,6 +13,7 @@
 mod harness;
 
 mod certificates;
+mod chains;
 mod churn;
 mod closing;
 mod command_line;
@@ -61,3 +62,4 @@ mod told;
 mod transfer;
 mod truncation;
 mod tunnelctl;
+mod via_proxy;
