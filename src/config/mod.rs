@@ -24,6 +24,7 @@ mod rule;
 mod service;
 mod settings;
 mod side;
+mod starttls;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,15 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls};
+use super::{networks, proxy, starttls, tls};
+use crate::wire::starttls::Protocol;
 use std::path::Path;
 
 /// What `accept` says.
 pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
+    pub(super) starttls_node: Option<Node<'t>>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
@@ -27,7 +30,10 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
-    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+    let starttls_node = side.get("starttls");
+    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
+    let tls = side.get("tls");
+    Some(Accept { addresses, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own; `called` is how a warning calls it.
@@ -63,8 +69,10 @@ pub(super) fn check_connect(
     if let Some(tls) = &tls {
         tls::check_server_names(tls, &addresses, report);
     }
+    let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
+    let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
-    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy })
+    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, starttls, tls, send_proxy })
 }
 
 /// A side as written: its addresses, and its table if it is one.

@@ -49,11 +49,13 @@ pub(super) const TIMEOUT: Table = Table {
 };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "tls", "send_proxy"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "allow", "starttls", "opportunistic", "tls", "send_proxy"],
+};
 pub(super) const SEND_PROXY: Table =
     Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
 pub(super) const ACCEPT_TLS: Table = Table {

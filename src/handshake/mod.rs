@@ -21,6 +21,7 @@ pub mod resolve;
 mod route_tests;
 pub mod rules;
 pub mod send_proxy;
+pub mod starttls;
 pub mod visit;
 
 use crate::connection::context::Ctx;

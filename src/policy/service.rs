@@ -10,6 +10,7 @@ use super::tls_server::ServerTls;
 use super::upstream::Upstream;
 use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
+use crate::wire::starttls::Protocol;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct Service {
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
     pub rules: Rules,
+    /// In which protocol clients begin in clear and ask for TLS.
+    pub starttls: Option<&'static Protocol>,
     /// Where the name that routes comes from.
     pub peek: Peek,
     /// At least one.
@@ -52,9 +55,19 @@ pub struct Route {
     pub upstream: Upstream,
     /// Originate TLS to the server.
     pub connect_tls: Option<Arc<ClientTls>>,
+    /// Begin in clear and ask for TLS.
+    pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
     pub stats: Arc<Scope>,
+}
+
+/// `connect.starttls`: how TLS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskTls {
+    pub protocol: &'static Protocol,
+    /// Go on in clear with a server that declines.
+    pub opportunistic: bool,
 }
 
 /// What a route does with its clients.
@@ -183,6 +196,7 @@ impl Service {
             proxy_protocol: None,
             monitor: None,
             rules: Rules::default(),
+            starttls: None,
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
             terminates: false,
@@ -204,6 +218,7 @@ impl Route {
             accept_tls: None,
             upstream: Upstream::default(),
             connect_tls: None,
+            starttls: None,
             send_proxy: None,
             stats: Arc::default(),
         }

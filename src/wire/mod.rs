@@ -7,6 +7,7 @@ mod corpus;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;
+pub mod starttls;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]

@@ -40,6 +40,11 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    starttls: Option<&'static str>,
+    /// Nothing without `starttls`: there, writing it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opportunistic: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<ConnectTls>,
@@ -147,6 +152,8 @@ impl Connect {
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
+            starttls: connect.starttls.map(|asks| asks.value.protocol.name),
+            opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
         }
