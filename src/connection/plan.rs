@@ -31,7 +31,9 @@ impl Plan {
         let greeted = service.starttls;
         let towards_server = |route: &Route| {
             let (asks, greets) = (route.starttls.is_some(), greeted.is_some());
+            let may_ask = asks && !greets && route.accept_tls.is_none();
             iter::empty()
+                .chain(may_ask.then_some(starttls::PLAIN))
                 .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
                 .chain([connect::STEP])
                 .chain(route.send_proxy.map(|_| send_proxy::STEP))

@@ -26,6 +26,9 @@ pub const CLIENT: Step = Step { name: "STARTTLS with the client", run: serve, ex
 /// Towards the server.
 pub const SERVER: Step = Step { name: "STARTTLS with the server", run: ask, expired };
 
+/// Answers a client without TLS that asks for it, where only the server's side has TLS.
+pub const PLAIN: Step = Step { name: "declining encryption", run: plain, expired: client_too_slow };
+
 /// Takes in the greeting of the server, since the client had ours.
 pub const SWALLOW: Step = Step { name: "reading the server's greeting", run: swallow, expired };
 
@@ -48,6 +51,21 @@ fn serve(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, 
             pair.facts.tls_begun = true;
             Ok(Progress::Done)
         }
+        Held::Over(Err(text)) => Err(Reason::Starttls(Side::Client, text)),
+    }
+}
+
+fn plain(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
+    let policy = service.routes[pair.facts.route].starttls;
+    if pair.client.stream.as_raw().is_none() {
+        return Ok(Progress::Done);
+    }
+    let talk = pair.talk.take();
+    let talk = talk.or_else(|| Exchange::plain(policy?.protocol).map(begin));
+    let Some(talk) = talk else { return Ok(Progress::Done) };
+    match hold(pair, Side::Client, talk, ctx)? {
+        Held::Waits { read } => Ok(Progress::Wait(For { side: Side::Client, read, patience: None })),
+        Held::Over(Ok(())) => Ok(Progress::Done),
         Held::Over(Err(text)) => Err(Reason::Starttls(Side::Client, text)),
     }
 }
@@ -190,7 +208,7 @@ fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut Ctx) -> Resu
                 pair.talk = Some(talk);
                 return Ok(Held::Waits { read: true });
             }
-            Source::Shut => return Err(Reason::Starttls(side, "it closed before TLS".into())),
+            Source::Shut => return Err(Reason::Starttls(side, "it closed in the middle".into())),
             Source::Broken(how) => return Err(broken(side, how)),
         }
     }

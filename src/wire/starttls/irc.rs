@@ -12,6 +12,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     opening: Opening::Client,
     serve: Part { begin: silent, cut: lines::cut, hear: command },
     ask: Part { begin: ask, cut: lines::cut, hear: answer },
+    plain: None,
     may_stay_clear: true,
 };
 

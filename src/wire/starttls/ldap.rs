@@ -11,6 +11,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     opening: Opening::Client,
     serve: Part { begin: silent, cut: message, hear: request },
     ask: Part { begin: ask, cut: message, hear: response },
+    plain: None,
     may_stay_clear: true,
 };
 

@@ -65,6 +65,9 @@ pub struct Protocol {
     serve: Part,
     /// The client's part: how a server is.
     ask: Part,
+    /// Our part towards a client without TLS of ours, which may ask for it all the same before it begins; nothing, where
+    /// the server can answer that for itself.
+    plain: Option<Part>,
     /// Whether a server that declines TLS can go on in clear with a client that knows nothing of us.
     pub may_stay_clear: bool,
 }
@@ -122,6 +125,8 @@ enum Move {
     Next(Hear),
     /// TLS comes next, or whatever the exchange is for.
     Agreed,
+    /// The unit is for whoever comes next.
+    Beyond,
     /// The other side does not want TLS.
     Declined(Box<str>),
     /// There is no going on.
@@ -168,7 +173,7 @@ impl Talk {
 pub enum Outcome {
     /// It goes on when there is more.
     More,
-    /// TLS comes next, or the greeting is over.
+    /// TLS comes next, or what was to be taken in is.
     Agreed,
     /// The other side does not want TLS; its words.
     Declined(Box<str>),
@@ -215,6 +220,12 @@ impl Exchange {
         }
     }
 
+    /// Answers what a client without TLS asks before it begins, if the protocol has such questions.
+    pub fn plain(protocol: &Protocol) -> Option<Self> {
+        let part = protocol.plain.as_ref()?;
+        Some(Self::new(part, Names::default(), FROM_CLIENT, false))
+    }
+
     fn new(part: &Part, names: Names, left: u16, is_last_in_clear: bool) -> Self {
         let mut talk = Talk { names, ..Talk::default() };
         (part.begin)(&mut talk);
@@ -253,6 +264,7 @@ impl Exchange {
                     return (taken, Outcome::Failed(Fault::Injected(input.len() - taken)));
                 }
                 Move::Agreed => return (taken, Outcome::Agreed),
+                Move::Beyond => return (taken - length, Outcome::Agreed),
                 Move::Declined(text) => return (taken, Outcome::Declined(text)),
                 Move::Failed(text) => return (taken, Outcome::Failed(Fault::Broken(text))),
             }

@@ -15,6 +15,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     },
     serve: Part { begin: greet, cut: lines::cut, hear: command },
     ask: Part { begin: silent, cut: lines::cut, hear: greeting },
+    plain: None,
     may_stay_clear: true,
 };
 

@@ -5,16 +5,18 @@
 //! which it asks for TLS. A client that begins with TLS (`sslnegotiation=direct`, from version 17) does without all that.
 //! Who begins without TLS is told so in an error message. So is a request to cancel, which clients before version 17 send
 //! in clear: it carries a secret, and would have to be believed.
-//! As client: the request and one byte of answer. A server's error message in clear is not even read, since
+//! As client: a plain client may ask for encryption too, and is told that there is none; inside TLS the server would take the
+//! question for a login. Then the request and one byte of answer. A server's error message in clear is not even read, since
 //! anybody could have written it (CVE-2024-10977).
 
-use super::{Cut, Move, Opening, Part, Protocol, Talk};
+use super::{Cut, Move, Opening, Part, Protocol, Talk, silent};
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "pgsql",
     opening: Opening::Client,
-    serve: Part { begin: super::silent, cut: message, hear: request },
+    serve: Part { begin: silent, cut: message, hear: request },
     ask: Part { begin: ask, cut: byte, hear: answer },
+    plain: Some(Part { begin: silent, cut: message, hear: wish }),
     may_stay_clear: true,
 };
 
@@ -58,6 +60,15 @@ fn request(talk: &mut Talk, unit: &[u8]) -> Move {
     }
     talk.say.extend(error("no encryption", "this server is reached by TLS only: set sslmode=require"));
     Move::Failed("it began without asking for TLS".into())
+}
+
+/// Of a client that is to be without encryption, which it may ask for first (`sslmode=prefer`).
+fn wish(talk: &mut Talk, unit: &[u8]) -> Move {
+    if unit != TLS_WANTED && unit != GSS_WANTED {
+        return Move::Beyond;
+    }
+    talk.tell("N");
+    Move::Stay
 }
 
 /// ErrorResponse: class 28000, invalid authorization.

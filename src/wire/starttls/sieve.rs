@@ -13,6 +13,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     opening: Opening::EachTime,
     serve: Part { begin: greet, cut: lines::cut, hear: command },
     ask: Part { begin: silent, cut: lines::cut, hear: greeting },
+    plain: None,
     may_stay_clear: true,
 };
 

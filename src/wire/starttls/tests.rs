@@ -228,7 +228,7 @@ const DIALOGUES: &[Dialogue] = &[
     asks(
         &xmpp::PROTOCOL,
         b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'><stream:features><starttls \
-          xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>\
+          xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls><a>B</a></stream:features>\
           <proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
         b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
           to='example.org' version='1.0'><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
@@ -304,6 +304,17 @@ fn nothing_in_clear_gets_past_the_word_that_tls_begins() {
 fn a_client_that_begins_with_tls_needs_no_words() {
     let (said, outcome) = run(Exchange::serve(&pgsql::PROTOCOL, names()), &[b"\x16\x03\x01"]);
     assert_eq!((said, outcome), (Vec::new(), Outcome::Agreed));
+}
+
+/// As psql does without `sslmode`.
+#[test]
+fn a_plain_client_is_told_that_there_is_no_encryption() {
+    let startup = b"\0\0\0\x09\0\x03\0\0\0";
+    let input = [&b"\0\0\0\x08\x04\xd2\x16\x30\0\0\0\x08\x04\xd2\x16\x2f"[..], startup].concat();
+    let mut exchange = Exchange::plain(&pgsql::PROTOCOL).unwrap();
+    assert_eq!(exchange.hear(&input), (16, Outcome::Agreed), "the login is left for the server");
+    assert_eq!(exchange.say(), b"NN");
+    assert!(Exchange::plain(&smtp::PROTOCOL).is_none());
 }
 
 #[test]

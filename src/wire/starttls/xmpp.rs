@@ -13,14 +13,23 @@ use super::{Cut, Move, Opening, Part, Protocol, Talk, quit, quoted, silent};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "xmpp",
     opening: Opening::Client,
-    serve: Part { begin: silent, cut: tag, hear: stream },
+    serve: Part { begin: silent, cut: bare_tag, hear: stream },
     ask: Part { begin: open, cut: tag, hear: features },
+    plain: None,
     may_stay_clear: false,
 };
 
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 
 const STREAMS: &str = "http://etherx.jabber.org/streams";
+
+/// Cuts after a tag, before which there is no text: the client names what it wants, and no more.
+fn bare_tag(input: &[u8]) -> Cut {
+    match input.trim_ascii_start().first() {
+        Some(byte) if *byte != b'<' => Cut::Bad("this is not XMPP"),
+        _ => tag(input),
+    }
+}
 
 /// Cuts after a tag, with the text before it. A ">" may stand in an attribute.
 fn tag(input: &[u8]) -> Cut {
@@ -33,7 +42,6 @@ fn tag(input: &[u8]) -> Cut {
             (b'>', None) if begun => return Cut::Unit(at + 1),
             (b'\'' | b'"', None) if begun => quote = Some(*byte),
             (byte, Some(open)) if *byte == open => quote = None,
-            (byte, None) if !begun && !byte.is_ascii_whitespace() => return Cut::Bad("this is not XMPP"),
             _ => {}
         }
     }
@@ -42,10 +50,10 @@ fn tag(input: &[u8]) -> Cut {
 
 /// A tag's name without its namespace's prefix ("/features", "?xml"), and the rest of it.
 fn split(unit: &[u8]) -> (&[u8], &[u8]) {
-    let text = unit.trim_ascii();
-    let text = text.strip_prefix(b"<").unwrap_or(text);
-    let text = text.strip_suffix(b">").unwrap_or(text);
-    let end = text.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'/' && *byte != text[0]);
+    let begin = unit.iter().position(|byte| *byte == b'<').map_or(0, |at| at + 1);
+    let text = unit.strip_suffix(b">").and_then(|unit| unit.get(begin..)).unwrap_or_default();
+    let ends = |(at, byte): (usize, &u8)| byte.is_ascii_whitespace() || *byte == b'/' && at > 0;
+    let end = text.iter().enumerate().position(ends);
     let (name, rest) = text.split_at(end.unwrap_or(text.len()));
     let (slash, name) = match name {
         [b'/', name @ ..] => (true, name),
