@@ -53,6 +53,8 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod small_buffer;
+mod starttls;
+mod starttls_programs;
 mod statistics;
 mod stuck;
 mod syslogd;
