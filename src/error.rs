@@ -126,6 +126,10 @@ pub enum Reason {
     NoRoute(Box<str>),
     /// A route with `action = "reject"`: its name.
     RouteRejects(Box<str>),
+    /// It could not be taken to TLS; why.
+    Starttls(Side, Box<str>),
+    /// It sent so many bytes in clear, at least, where TLS was to begin.
+    Injected(Side, usize),
     /// Answered with a canned reply, and that was all there was to do.
     Replied,
     /// The name that the client asked for could not be resolved.
@@ -180,6 +184,10 @@ impl Reason {
             Self::Rule(_, Refusal::Tarpit) => "tarpitted",
             Self::NoRoute(_) => "no-route",
             Self::RouteRejects(_) => "route-rejected",
+            Self::Starttls(Side::Client, _) => "starttls-failed",
+            Self::Starttls(Side::Server, _) => "server-starttls-failed",
+            Self::Injected(Side::Client, _) => "starttls-injection",
+            Self::Injected(Side::Server, _) => "server-starttls-injection",
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
@@ -200,6 +208,7 @@ impl Reason {
             Self::Handshake(_, _, text)
             | Self::TlsBroken(_, _, text)
             | Self::ProxyHeader(text)
+            | Self::Starttls(_, text)
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
@@ -210,6 +219,7 @@ impl Reason {
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
+            Self::Injected(_, bytes) => Some(format!("{bytes} bytes in clear where TLS was to begin")),
             Self::System(error) => Some(error.to_string()),
             _ => None,
         }
@@ -223,10 +233,13 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
+            | Self::Starttls(Side::Client, _)
+            | Self::Injected(Side::Client, _)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, ..) | Self::HandshakeTimeout(Side::Server) => {
-                Some("tls-server-failed")
-            }
+            Self::Handshake(Side::Server, ..)
+            | Self::HandshakeTimeout(Side::Server)
+            | Self::Starttls(Side::Server, _)
+            | Self::Injected(Side::Server, _) => Some("tls-server-failed"),
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)

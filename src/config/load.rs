@@ -361,9 +361,10 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
     let via = None;
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, send_proxy, stats }
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, starttls, send_proxy, stats }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -443,6 +444,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        starttls: settings.starttls.map(|protocol| protocol.value),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded

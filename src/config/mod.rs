@@ -26,6 +26,7 @@ mod server;
 mod service;
 mod settings;
 mod side;
+mod starttls;
 mod tables;
 #[cfg(test)]
 mod tests;

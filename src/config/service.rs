@@ -11,7 +11,7 @@ use super::route::{self, Inherited};
 use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{health, reply, rule, server, tls};
+use super::{health, reply, rule, server, starttls, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
@@ -78,9 +78,11 @@ pub(super) fn check<'t>(
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
     warn_of_unused(fields.get("connect").or_else(|| fields.get("server")), &routes, report);
 
+    let starttls = accept.as_ref().and_then(|accept| accept.starttls);
+    starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
-        let accept_tls = accept.as_ref().and_then(|accept| accept.tls);
+        let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
         let others = ["peek", "monitor", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
         for node in others.chain(proxy_node).chain(accept_tls) {
             refuse_in_mode(node, HEALTH, mode_place, report);
@@ -104,6 +106,7 @@ pub(super) fn check<'t>(
         monitor,
         peek,
         accept,
+        starttls,
         proxy_protocol,
         accept_tls,
         connect,

@@ -9,12 +9,15 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls, via};
+use super::{networks, proxy, starttls, tls, via};
+use crate::wire::starttls::Protocol;
 use std::path::Path;
 
 /// What `accept` says.
 pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
+    pub(super) starttls_node: Option<Node<'t>>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
@@ -34,7 +37,10 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
-    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+    let starttls_node = side.get("starttls");
+    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
+    let tls = side.get("tls");
+    Some(Accept { addresses, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own, beside which `servers` stand; `called` is how a
@@ -53,6 +59,7 @@ pub(super) fn check_connect(
             addresses: Vec::new(),
             servers,
             allow: None,
+            starttls: None,
             via: None,
             tls: None,
             send_proxy: None,
@@ -101,7 +108,9 @@ pub(super) fn check_connect(
             .help("leave TLS to the next tunnel, which holds the connection to the server");
     }
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
-    leads_somewhere.then_some(ConnectSettings { addresses, servers, allow, via, tls, send_proxy })
+    let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
+    let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
+    leads_somewhere.then_some(ConnectSettings { addresses, servers, allow, via, starttls, tls, send_proxy })
 }
 
 /// A side as written: its addresses, and its table if it is one.

@@ -62,11 +62,13 @@ pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]"
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "proxy", "tls", "send_proxy"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "allow", "proxy", "starttls", "opportunistic", "tls", "send_proxy"],
+};
 pub(super) const CONNECT_PROXY: Table =
     Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
 pub(super) const SEND_PROXY: Table =

@@ -257,6 +257,8 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
+            | Reason::Starttls(Side::Client, _)
+            | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),

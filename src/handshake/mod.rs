@@ -24,6 +24,7 @@ mod route_tests;
 pub mod rules;
 pub mod send_proxy;
 mod server_words;
+pub mod starttls;
 pub mod via_proxy;
 pub mod visit;
 

@@ -11,6 +11,7 @@ use super::upstream::Upstream;
 use super::via::Via;
 use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
+use crate::wire::starttls::Protocol;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Service {
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
     pub rules: Rules,
+    /// In which protocol clients begin in clear and ask for TLS.
+    pub starttls: Option<&'static Protocol>,
     /// Where the name that routes comes from.
     pub peek: Peek,
     /// At least one.
@@ -55,9 +58,19 @@ pub struct Route {
     pub connect_tls: Option<Arc<ClientTls>>,
     /// The proxy through which its servers are reached.
     pub via: Option<Arc<Via>>,
+    /// Begin in clear and ask for TLS.
+    pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
     pub stats: Arc<Scope>,
+}
+
+/// `connect.starttls`: how TLS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskTls {
+    pub protocol: &'static Protocol,
+    /// Go on in clear with a server that declines.
+    pub opportunistic: bool,
 }
 
 /// What a route does with its clients.
@@ -190,6 +203,7 @@ impl Service {
             proxy_protocol: None,
             monitor: None,
             rules: Rules::default(),
+            starttls: None,
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
             terminates: false,
@@ -212,6 +226,7 @@ impl Route {
             upstream: Upstream::default(),
             connect_tls: None,
             via: None,
+            starttls: None,
             send_proxy: None,
             stats: Arc::default(),
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
-pub mod checks;
 pub mod base64;
+pub mod checks;
 pub mod client_hello;
 pub mod confirmation;
 #[cfg(test)]
@@ -13,6 +13,7 @@ pub mod http_host;
 pub mod proxy_header;
 mod reader;
 pub mod socks5;
+pub mod starttls;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]

@@ -55,6 +55,8 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod small_buffer;
+mod starttls;
+mod starttls_programs;
 mod statistics;
 mod stuck;
 mod syslogd;

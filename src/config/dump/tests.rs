@@ -37,6 +37,7 @@ monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
+starttls = "imap"
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -53,6 +54,8 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+starttls = "imap"
+opportunistic = true
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 [service.connect.tls]
 ca = "/ca.pem"
