@@ -4,6 +4,8 @@
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
+use crate::policy::bandwidth::Meters;
+use crate::policy::quota::Place;
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -44,6 +46,28 @@ pub struct Pair {
     pub held: Option<Held>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
+    /// Where the service or the route has a `limit`.
+    pub bounds: Option<Box<Bounds>>,
+}
+
+/// What a `limit` holds it to.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// Its places: two at most.
+    pub places: Vec<Place>,
+    /// Where bytes are rationed, from when the relay begins.
+    pub meters: Option<Meters>,
+    /// Where that, or a lifetime, needs more than one deadline.
+    pub alarms: Option<Alarms>,
+}
+
+/// Moments that matter beside each other (`alarms.rs`).
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// When the silence will have lasted too long.
+    pub silence: Option<Instant>,
+    /// When its life is over.
+    pub ends: Option<Instant>,
 }
 
 /// What the handshake learnt.
@@ -215,6 +239,7 @@ impl Pair {
             answer: None,
             held: None,
             targets: None,
+            bounds: None,
         }
     }
 

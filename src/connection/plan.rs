@@ -6,7 +6,7 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, check_peer, confirm, connect, connect_tls, peek_hello, peek_host, pick_route,
+    Step, accept_tls, check_peer, confirm, connect, connect_tls, limits, peek_hello, peek_host, pick_route,
     recv_proxy, reply, resolve, rules, send_proxy, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
@@ -109,6 +109,7 @@ fn front(service: &Service) -> Box<[Step]> {
     };
     iter::empty()
         .chain(service.monitor.as_ref().map(|_| reply::STEP))
+        .chain(service.quota.as_ref().map(|_| limits::SERVICE))
         .chain(proxy.and_then(|_| judged(Stage::Peer, rules::PEER)))
         .chain(proxy.map(|_| recv_proxy::STEP))
         .chain(judged(Stage::Source, rules::SOURCE))
@@ -123,5 +124,6 @@ fn front(service: &Service) -> Box<[Step]> {
 fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
     let tls = route.accept_tls.as_ref().map(|_| [accept_tls::STEP, check_peer::STEP]);
     let judged = service.rules.wants(Stage::Certificate).then_some(rules::CERTIFICATE);
-    tls.into_iter().flatten().chain(judged).collect()
+    let limit = route.quota.as_ref().map(|_| limits::ROUTE);
+    limit.into_iter().chain(tls.into_iter().flatten()).chain(judged).collect()
 }

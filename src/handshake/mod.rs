@@ -13,6 +13,8 @@ pub mod confirm;
 pub mod connect;
 pub mod connect_tls;
 mod early;
+pub mod limits;
+mod open_socket;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;

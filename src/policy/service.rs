@@ -2,6 +2,8 @@
 //! What one service promises its connections: routes, timeouts, limits. No steps here; `connection/plan.rs` joins both.
 
 use super::networks::Networks;
+use super::outgoing::Outgoing;
+use super::quota::Quota;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
@@ -29,6 +31,8 @@ pub struct Service {
     pub proxy_protocol: Option<AcceptProxy>,
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
+    /// Its `limit`.
+    pub quota: Option<Quota>,
     pub rules: Rules,
     /// In which protocol clients begin in clear and ask for TLS.
     pub starttls: Option<&'static Protocol>,
@@ -62,6 +66,10 @@ pub struct Route {
     pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
+    /// How sockets towards its servers are opened, if not as usual.
+    pub outgoing: Option<Arc<Outgoing>>,
+    /// Its `limit`. Of thousands of routes few have one.
+    pub quota: Option<Box<Quota>>,
     pub stats: Arc<Scope>,
 }
 
@@ -202,6 +210,7 @@ impl Service {
             truncation: Truncation::Reset,
             proxy_protocol: None,
             monitor: None,
+            quota: None,
             rules: Rules::default(),
             starttls: None,
             peek: Peek::None,
@@ -228,6 +237,8 @@ impl Route {
             via: None,
             starttls: None,
             send_proxy: None,
+            outgoing: None,
+            quota: None,
             stats: Arc::default(),
         }
     }
