@@ -8,13 +8,17 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
-    TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT,
+    RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
 };
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
+use crate::policy::balance::Balance;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
@@ -24,8 +28,10 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -87,6 +93,27 @@ struct Common<'s> {
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
 }
 
+/// What a route says of checks and pauses, and what its service says of those.
+#[derive(Clone, Copy)]
+struct Health<'s> {
+    own: &'s HealthSettings,
+    inherited: Option<&'s HealthSettings>,
+}
+
+impl<'s> Health<'s> {
+    fn both(self) -> impl Iterator<Item = &'s HealthSettings> {
+        [Some(self.own), self.inherited].into_iter().flatten()
+    }
+
+    fn check(self) -> Option<&'s At<Option<CheckSettings>>> {
+        self.both().find_map(|health| health.check.as_ref())
+    }
+
+    fn passive(self) -> Passive {
+        self.both().find_map(|health| health.passive).unwrap_or_default()
+    }
+}
+
 impl Loader<'_> {
     fn service(&mut self, service: &ServiceSettings) -> Loaded {
         let shared = service.shared_tls();
@@ -94,7 +121,8 @@ impl Loader<'_> {
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
         let mut common = Common { shared, clients: HashMap::new() };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), &mut common);
+            let health = Health { own: &service.health, inherited: None };
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
             vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
         } else {
@@ -129,7 +157,8 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, common);
+        let health = Health { own: &written.health, inherited: Some(&service.health) };
+        let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
         route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
     }
 
@@ -137,11 +166,14 @@ impl Loader<'_> {
     fn upstream<'s>(
         &mut self,
         connect: Option<&'s ConnectSettings>,
+        spread: Spread,
+        health: Health<'_>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = Upstream { servers, requested, named: Arc::default() };
+        let check = health.check().and_then(|check| self.check(check, connect));
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { passive: health.passive(), ..upstream(servers, requested, spread) };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -150,19 +182,51 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        let has_tls = connect.tls.is_some();
+        if let (Some(true), false) = (tls, has_tls) {
+            // Said once, though several routes may inherit it.
+            self.report
+                .error(written.place, "a check within TLS, where `connect` has no `tls`")
+                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
-        let mut servers = Vec::new();
-        for endpoint in &connect.addresses {
+        let mut own = |written: &ServerSettings| match &written.check {
+            Some(own) => self.check(own, connect),
+            None => check.cloned(),
+        };
+        let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
+        let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
-            let found = self.resolve(endpoint).unwrap_or_default();
-            servers.extend(found.into_iter().map(|address| Server {
-                name: endpoint.text.value.as_str().into(),
-                address,
-                tls_name: tls_name.as_deref().map(Into::into),
-                // Asked for once nothing can fail any more.
-                marks: None,
-                stats: Arc::default(),
+            let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
+            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            addresses
+                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
+                .collect()
+        };
+        let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
+        let mut servers: Vec<Server> =
+            listed.map(|server| Server { check: check.cloned(), ..server }).collect();
+        for (written, check) in connect.servers.iter().zip(own) {
+            let found = found(&written.endpoint, &written.name.value);
+            servers.extend(found.into_iter().map(|server| Server {
+                weight: written.weight,
+                backup: written.backup,
+                max_connections: written.max_connections.unwrap_or(u32::MAX),
+                slow_start: written.slow_start.unwrap_or_default(),
+                check: check.clone(),
+                ..server
             }));
         }
         servers
@@ -283,6 +347,24 @@ fn route(
     Route { name: name.into(), action, accept_tls, upstream, connect_tls, starttls, send_proxy, stats }
 }
 
+/// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
+fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread) -> Upstream {
+    let bounded = servers.iter().any(|server| server.max_connections != u32::MAX);
+    let length = if bounded { spread.queue_length.unwrap_or(QUEUE_LENGTH) } else { 0 };
+    let patience = spread.queue_timeout.unwrap_or(QUEUE_TIMEOUT);
+    let attempts =
+        spread.retries.and_then(|retries| u32::try_from(retries).ok()).map_or(u32::MAX, |more| more + 1);
+    Upstream {
+        servers,
+        balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
+        attempts,
+        waiting: Arc::new(Waiting::new(length, patience)),
+        passive: Passive::default(),
+        requested,
+        named: Arc::default(),
+    }
+}
+
 fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
     names.iter().map(|name| name.as_bytes().into()).collect()
 }
@@ -327,6 +409,9 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
         }
+        let upstream = &mut route.upstream;
+        let turns = upstream.servers.iter().filter_map(|server| Some(server.marks.as_ref()?.turn()));
+        upstream.balance = Balance::new(upstream.balance.kind, turns);
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);

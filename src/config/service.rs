@@ -8,10 +8,10 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, RouteSettings, ServiceSettings, Tls};
+use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, starttls, tls};
+use super::{health, reply, rule, server, starttls, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{RouteAction, Timeouts, Truncation};
@@ -70,13 +70,13 @@ pub(super) fn check<'t>(
     let inherited = Inherited {
         tls: accept_tls.as_ref(),
         connect: connect.as_ref(),
-        has_connect: !fields.lacks("connect") || mode.is_none(),
+        has_connect: !fields.lacks("connect") || !fields.lacks("server") || mode.is_none(),
     };
     let routes = fields
         .get("route")
         .map_or_else(Vec::new, |node| route::check(node, frame, inherited, &mut needs, report));
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
-    warn_of_unused(fields.get("connect"), &routes, report);
+    warn_of_unused(fields.get("connect").or_else(|| fields.get("server")), &routes, report);
 
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
@@ -107,6 +107,8 @@ pub(super) fn check<'t>(
         proxy_protocol,
         accept_tls,
         connect,
+        health: check_health(fields, frame, mode.is_some(), report),
+        spread: server::check_spread(fields, report),
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
         truncation: truncation.unwrap_or_default(),
@@ -174,7 +176,7 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
 fn warn_of_unused(connect: Option<Node<'_>>, routes: &[RouteSettings], report: &mut Report) {
     let elsewhere = |route: &RouteSettings| route.connect.is_some() || route.action != RouteAction::Connect;
     if let (Some(node), false, true) = (connect, routes.is_empty(), routes.iter().all(elsewhere)) {
-        report.warning(node.place, "`connect` has no effect: no route goes there");
+        report.warning(node.place, format!("`{}` has no effect: no route goes there", node.key));
     }
 }
 
@@ -187,8 +189,10 @@ fn check_connect(
     report: &mut Report,
 ) -> Option<settings::ConnectSettings> {
     let node = fields.get("connect");
-    match node {
-        None if mode_known && frame.mode.connects && fields.lacks("connect") && fields.lacks("route") => {
+    let servers = server::check(fields, "[[service.server]]", &tables::SERVER, frame.directory, report);
+    let has_none = ["connect", "server", "route"].iter().all(|key| fields.lacks(key));
+    match node.or_else(|| fields.get("server")) {
+        None if mode_known && frame.mode.connects && has_none => {
             let finding = report.missing(fields.place, format!("{} has no `connect`", frame.called));
             finding.help("add, for example, connect = \"127.0.0.1:8080\"");
         }
@@ -197,7 +201,22 @@ fn check_connect(
         }
         _ => {}
     }
-    side::check_connect(node?, &tables::CONNECT, frame.called, frame.directory, needs, report)
+    side::check_connect(node, servers, &tables::CONNECT, frame.called, frame.directory, needs, report)
+}
+
+/// Reads how it is found out which servers are well.
+fn check_health(
+    fields: Fields<'_>,
+    frame: Frame<'_>,
+    mode_known: bool,
+    report: &mut Report,
+) -> HealthSettings {
+    if mode_known && !frame.mode.connects {
+        for node in ["check", "passive"].into_iter().filter_map(|key| fields.get(key)) {
+            refuse_in_mode(node, frame.mode.name, frame.mode_place, report);
+        }
+    }
+    health::check(fields, report)
 }
 
 /// The reply of a service that gives nothing else.

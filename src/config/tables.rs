@@ -36,6 +36,12 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
+        "server",
+        "balance",
+        "queue",
+        "retries",
         "timeout",
         "buffer",
         "truncation",
@@ -47,6 +53,13 @@ pub(super) const TIMEOUT: Table = Table {
     title: "[[service]] timeout",
     keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
 };
+/// A route's servers have the keys of the service's and are described there.
+pub(super) const SERVER: Table = Table {
+    title: "[[service.server]]",
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
+};
+pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
+pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
     Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
@@ -90,6 +103,12 @@ pub(super) const CONNECT_TLS: Table = Table {
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -117,15 +136,21 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "check",
+        "passive",
+        "server",
+        "balance",
+        "queue",
+        "retries",
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 19] = [
+pub const TABLES: [&Table; 23] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -133,6 +158,8 @@ pub const TABLES: [&Table; 19] = [
     &CONTROL_TOKEN,
     &CONTROL_CERTIFICATE,
     &SERVICE,
+    &SERVER,
+    &QUEUE,
     &TIMEOUT,
     &MONITOR,
     &ACCEPT,
@@ -141,6 +168,8 @@ pub const TABLES: [&Table; 19] = [
     &CONNECT,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

@@ -2,10 +2,13 @@
 //! Policy: what the configuration promised, ready to be used by connections. Immutable once built.
 
 pub mod access;
+pub mod balance;
 mod certificate;
 pub mod certificate_card;
+pub mod check;
 #[cfg(test)]
 mod handshake_tests;
+pub mod health;
 pub mod hostname;
 mod names;
 pub mod networks;
@@ -24,3 +27,4 @@ pub mod tls_spec;
 mod tls_tickets;
 pub mod track;
 pub mod upstream;
+pub mod waiting;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
+pub mod checks;
 pub mod client_hello;
 #[cfg(test)]
 mod corpus;

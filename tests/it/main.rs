@@ -49,6 +49,7 @@ mod resume;
 mod review;
 mod routing;
 mod rules;
+mod servers;
 mod shutdown;
 mod signals;
 mod slow_reader;

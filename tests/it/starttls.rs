@@ -334,6 +334,30 @@ fn a_server_that_declines_is_an_error_unless_that_is_allowed() {
     }
 }
 
+/// That one declines is a server's fault like any other: the next one serves the client.
+#[test]
+fn another_server_is_tried() {
+    let pki = Pki::new();
+    let declining = Backend::start(Listening::default(), |mut peer| play(&mut peer, DECLINES[0].1));
+    let context = context(&pki);
+    let good = Backend::start(Listening::default(), move |mut peer| {
+        assert!(play(&mut peer, SCRIPTS[0].says));
+        let Peer::Plain(socket) = peer else { unreachable!() };
+        crate::harness::echo(Peer::Tls(Ssl::new(&context).unwrap().accept(socket).unwrap()))
+    });
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"smtp\"\naccept = \"127.0.0.1:0\"\nbalance = \"first\"\n\
+         connect = {{ address = [\"{}\", \"{}\"]{} }}\n",
+        declining.address(),
+        good.address(),
+        asking(&pki, "smtp")
+    ));
+    let mut peer = Peer::plain(tunnel.address("smtp"));
+    peer.send(b"ping\n");
+    assert!(read_until(&mut peer, b"ping\n").starts_with(b"220 "));
+    assert_eq!((declining.accepted(), good.accepted()), (1, 1));
+}
+
 #[test]
 fn neither_side_may_keep_silent() {
     let pki = Pki::new();

@@ -364,7 +364,7 @@ fn slapd_and_ldapsearch() {
     let slapd = started(&words(&line), &[address]);
     let tunnel = place.tunnel("ldap", address, address, false);
     for (service, tls) in [("serve", true), ("ask", false), ("both", true)] {
-        let url = format!("ldap://localhost:{}", tunnel.address(service).port());
+        let url = format!("ldap://{}", tunnel.address(service));
         let mut search = Command::new("ldapsearch");
         search
             .env("LDAPTLS_CACERT", &place.pki.ca)

@@ -7,13 +7,17 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod health;
 mod policy;
+mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
+use self::health::{Check, PassiveTable, Switched};
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::server::{Server, Spread};
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
@@ -84,7 +88,16 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    /// Not where nobody is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
+    #[serde(flatten)]
+    spread: Spread,
     timeout: Timeout,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +164,14 @@ impl Service {
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            check: service.health.check.as_ref().map(health::check),
+            passive: service
+                .mode
+                .connects
+                .then(|| health::passive(&service.health.passive.unwrap_or_default())),
+            spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
+            server: service.connect.as_ref().map(Server::all).unwrap_or_default(),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::health::{self, Check, PassiveTable, Switched};
+use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -36,6 +38,8 @@ pub(super) struct ProxyProtocol {
 
 #[derive(Serialize)]
 pub(super) struct Connect {
+    /// Nothing where each server has a table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
@@ -133,6 +137,14 @@ pub(super) struct Route {
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
+    #[serde(flatten)]
+    spread: Spread,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
 }
 
 impl Monitor {
@@ -238,6 +250,10 @@ impl Route {
             reply,
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            check: route.health.check.as_ref().map(health::check),
+            passive: route.health.passive.as_ref().map(health::passive),
+            spread: Spread::written(route.spread),
+            server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }
     }
 }

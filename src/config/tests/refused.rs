@@ -115,6 +115,9 @@ const BAD_ACCEPTS: &[(&str, &str)] = &[
     ("{ address = 1 }", "22: error: `address` must be a string or a list of strings, not an integer"),
     ("{ adress = \"*:1\" }", "12: error: unknown key \"adress\" in [[service]] accept"),
     ("{ address = \"*:1\", tls = true }", "35: error: `tls` must be a table on accept, not a boolean"),
+    ("{ address = \"*:1\", starttls = \"impa\" }", "40: error: unknown starttls \"impa\""),
+    ("{ address = \"*:1\", starttls = true }", "40: error: `starttls` must be a string, not a boolean"),
+    ("{ address = \"*:1\", starttls = \"imap\" }", "40: error: `starttls` without `tls`: there is nothing to go on to"),
     ("{ address = \"*:1\", tls = {} }", "35: error: `accept.tls` has no `certificate`"),
 ];
 
@@ -169,6 +172,15 @@ const BAD_CONNECTS: &[(&str, &str)] = &[
     (
         "{ address = \"h:1\", tls = { client_ca = \"c\" } }",
         "38: error: unknown key \"client_ca\" in [[service]] connect.tls",
+    ),
+    (
+        "{ address = \"h:1\", starttls = \"imap\" }",
+        "41: error: `starttls` without `tls`: there is nothing to go on to",
+    ),
+    ("{ address = \"h:1\", opportunistic = true, tls = true }", "46: error: `opportunistic` without `starttls`"),
+    (
+        "{ address = \"h:1\", starttls = \"xmpp\", opportunistic = true, tls = true }",
+        "65: error: \"xmpp\" has no way to go on in clear once TLS was declined",
     ),
     ("{ address = \"unix:s\", tls = true }", "23: error: a unix socket has no name that TLS could verify"),
 ];
@@ -267,4 +279,35 @@ fn is_syntax(message: &str) -> bool {
     ["string values must be quoted", "invalid basic string"]
         .iter()
         .any(|words| message.contains(&format!("error: {words}")))
+}
+
+#[test]
+fn servers_that_cannot_be() {
+    let service = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\n";
+    let cases = [
+        ("server = [{ weight = 1 }]", "a server without `address`"),
+        ("server = [{ address = \"10.0.0.1\" }]", "the address \"10.0.0.1\" has no port"),
+        ("server = [{ address = \"*:443\" }]", "\"*:443\" is no server"),
+        ("server = [{ address = \"h:1\" }, { address = \"h:1\" }]", "a second server with the name \"h:1\""),
+        ("server = [{ address = \"h:1\", name = \"a b\" }]", "\"a b\" cannot be the name of a server"),
+        ("server = [{ address = \"h:1\", weight = 257 }]", "`weight` must be"),
+        ("server = [{ address = \"h:1\", max_connections = 0 }]", "`max_connections` must be"),
+        ("server = [{ address = \"h:1\", slow_start = \"0s\" }]", "`slow_start` must be"),
+        ("server = [{ address = \"h:1\" }]\nconnect = \"h:2\"", "addresses in `connect` beside"),
+        (
+            "server = [{ address = \"unix:s\" }]\nconnect = { tls = true }",
+            "has no name that TLS could verify",
+        ),
+        ("connect = \"h:1\"\nbalance = \"fastest\"", "unknown balance \"fastest\""),
+        ("connect = \"h:1\"\nretries = -1", "`retries` must be"),
+        ("connect = \"h:1\"\nqueue = {}", "`queue` says nothing"),
+        ("connect = \"h:1\"\nqueue = { timeout = 5 }", "`timeout` must be"),
+        ("connect = { tls = true }", "`connect` has no `address`"),
+        ("mode = \"demo\"\nserver = [{ address = \"h:1\" }]", "answers by itself and has no `server`"),
+    ];
+    for (text, expected) in cases {
+        let rendered = checked(&format!("{service}{text}\n")).1.to_string();
+        assert!(rendered.contains(expected), "{text}\n{rendered}");
+        assert!(!rendered.contains("panicked"), "{rendered}");
+    }
 }
