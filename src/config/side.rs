@@ -31,7 +31,7 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
     let starttls_node = side.get("starttls");
-    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
+    let starttls = starttls_node.and_then(|node| starttls::check_accept(node, report));
     let tls = side.get("tls");
     Some(Accept { addresses, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
@@ -48,15 +48,14 @@ pub(super) fn check_connect(
     report: &mut Report,
 ) -> Option<ConnectSettings> {
     let Some(node) = node else {
-        let alone =
-            ConnectSettings {
-                addresses: Vec::new(),
-                servers,
-                allow: None,
-                starttls: None,
-                tls: None,
-                send_proxy: None,
-            };
+        let alone = ConnectSettings {
+            addresses: Vec::new(),
+            servers,
+            allow: None,
+            starttls: None,
+            tls: None,
+            send_proxy: None,
+        };
         return (!alone.servers.is_empty()).then_some(alone);
     };
     let side = Side::read(node, table, servers.is_empty(), report)?;

@@ -11,6 +11,7 @@ pub mod check_peer;
 pub mod connect;
 pub mod connect_tls;
 mod early;
+pub mod login;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;
