@@ -17,6 +17,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use crate::wire::starttls::mysql::Turn;
 use crate::wire::starttls::{Exchange, Outcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Pair {
     pub attempt: Option<Box<Attempt>>,
     /// While a side is being taken to TLS, or a server's greeting is taken in.
     pub talk: Option<Box<Talk>>,
+    /// Where a login is carried between the sides.
+    pub login: Option<Box<Carried>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
@@ -204,6 +207,31 @@ pub struct Talk {
     pub outcome: Option<Outcome>,
 }
 
+/// A login that is carried between the two sides, packet by packet.
+#[derive(Debug)]
+pub struct Carried {
+    pub stage: Stage,
+    /// What goes out next.
+    pub packet: Vec<u8>,
+    /// What goes out after the wish for TLS.
+    pub rest: Vec<u8>,
+    /// Packets so far.
+    pub count: u8,
+}
+
+/// Whose packet it is that goes out next, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server's first, to the client.
+    Challenge,
+    /// The wish for TLS, to the server.
+    Wish,
+    /// The client's, to the server.
+    ToServer,
+    /// The server's, to the client, and who speaks then.
+    ToClient(Turn),
+}
+
 impl Pair {
     /// A pair whose client has just been accepted; each direction may hold `buffer` bytes.
     pub fn new(socket: Socket, client: Address, buffer: usize, now: Instant) -> Self {
@@ -235,6 +263,7 @@ impl Pair {
             stays: Stays::default(),
             attempt: None,
             talk: None,
+            login: None,
             key: None,
             answer: None,
             held: None,

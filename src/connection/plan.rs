@@ -6,11 +6,11 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, check_peer, confirm, connect, connect_tls, limits, peek_hello, peek_host, pick_route,
-    recv_proxy, reply, resolve, rules, send_proxy, starttls, via_proxy, visit,
+    Step, accept_tls, check_peer, confirm, connect, connect_tls, limits, login, peek_hello, peek_host,
+    pick_route, recv_proxy, reply, resolve, rules, send_proxy, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
-use crate::policy::service::{Others, Peek, Route, Service};
+use crate::policy::service::{AskTls, Others, Peek, Route, Service};
 use crate::wire::starttls::Opening;
 use std::iter;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ impl Plan {
         let towards_server = |route: &Route| {
             let (asks, greets) = (route.starttls.is_some(), greeted.is_some());
             let may_ask = asks && !greets && route.accept_tls.is_none();
+            let login = |asks: AskTls| matches!(asks.protocol.opening, Opening::Login);
+            let logs_in = route.starttls.is_some_and(login);
             iter::empty()
                 .chain(may_ask.then_some(starttls::PLAIN))
                 .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
@@ -39,8 +41,10 @@ impl Plan {
                 .chain(route.via.as_ref().map(|_| via_proxy::STEP))
                 .chain(route.send_proxy.map(|_| send_proxy::STEP))
                 .chain(asks.then_some(starttls::SERVER))
+                .chain(logs_in.then_some(login::UP_TO_TLS))
                 .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
                 .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
+                .chain(logs_in.then_some(login::TO_ITS_END))
                 .chain((greets && !asks).then_some(starttls::SWALLOW))
                 .chain((asks && !greets).then_some(starttls::GREET))
                 .collect()

@@ -278,7 +278,8 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     blame(pair, service, &why, ctx);
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
-    let another = is_there_another(pair, service, tried.tried.len() + 1);
+    // Of a login the client has this server's challenge, which no other knows.
+    let another = pair.login.is_none() && is_there_another(pair, service, tried.tried.len() + 1);
     if another {
         give_up(pair, service, &mut tried, &why, ctx);
     }
@@ -293,6 +294,8 @@ fn is_the_servers(reason: &Reason) -> bool {
             | Reason::HandshakeTimeout(Side::Server)
             | Reason::Via(_)
             | Reason::Unconfirmed(_)
+            | Reason::Starttls(Side::Server, _)
+            | Reason::Injected(Side::Server, _)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

@@ -15,6 +15,7 @@ pub mod connect_tls;
 mod early;
 pub mod limits;
 mod open_socket;
+pub mod login;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;
