@@ -40,6 +40,8 @@ pub enum Flaw {
     UnknownCa,
     /// The peer's certificate is for another name.
     WrongName,
+    /// The peer's key is none of those that were to be expected.
+    WrongKey,
     /// The peer's certificate was refused for something else.
     BadCertificate,
     /// The peer refuses our certificate, or that we have shown none.

@@ -29,6 +29,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_client;
 mod tree;
 mod values;
 mod via;

@@ -11,7 +11,7 @@ use super::route::{self, Inherited};
 use super::settings::{self, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, server, tls};
+use super::{reply, rule, server, tls, tls_client};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
@@ -97,7 +97,7 @@ pub(super) fn check<'t>(
     let (accept, proxy_protocol) =
         accept.map_or_else(Default::default, |accept| (accept.addresses, accept.proxy_protocol));
     // What is missing has been reported; the rest is still loaded, so that one run tells all.
-    ServiceSettings {
+    let service = ServiceSettings {
         name: name.map_or("", |name| name.value).to_owned(),
         mode: frame.mode,
         reply: check_reply(fields, mode, report),
@@ -113,7 +113,9 @@ pub(super) fn check<'t>(
         truncation: truncation.unwrap_or_default(),
         rules,
         routes,
-    }
+    };
+    tls_client::check_known(&service, report);
+    service
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

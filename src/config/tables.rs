@@ -80,6 +80,7 @@ pub(super) const ACCEPT_TLS: Table = Table {
         "ciphersuites",
         "groups",
         "alpn",
+        "key_log",
         "client_ca",
         "verify",
     ],
@@ -97,7 +98,10 @@ pub(super) const CONNECT_TLS: Table = Table {
         "ciphers",
         "ciphersuites",
         "groups",
+        "sni",
         "alpn",
+        "pin",
+        "key_log",
     ],
 };
 

@@ -19,6 +19,7 @@ pub mod target;
 pub(crate) mod testpki;
 pub mod tls_client;
 mod tls_common;
+mod tls_key_log;
 pub mod tls_peer;
 pub mod tls_server;
 pub mod tls_spec;

@@ -104,6 +104,8 @@ causes! {
         "The server's certificate comes from a CA that is not in `connect.tls`'s `ca`, or its chain is incomplete.";
     ServerWrongName, "server-wrong-name",
         "The server's certificate is for another name. See `server_name`.";
+    ServerWrongKey, "server-wrong-key",
+        "The server's key is none of those in `pin`. Does it have a new one, or is it another server?";
     ServerCertificateOther, "server-certificate-other",
         "The server's certificate was refused for another reason, which the log line names.";
     ServerRejectsOurCertificate, "server-rejects-our-certificate",
@@ -203,7 +205,7 @@ impl Cause {
             Flaw::CertificateExpired => Self::CertificateExpired,
             Flaw::CertificateRevoked => Self::CertificateRevoked,
             Flaw::UnknownCa => Self::UnknownCa,
-            Flaw::WrongName | Flaw::BadCertificate => Self::CertificateOther,
+            Flaw::WrongName | Flaw::WrongKey | Flaw::BadCertificate => Self::CertificateOther,
             Flaw::RejectsCertificate => Self::ClientRejectsOurCertificate,
             Flaw::Alert => Self::ClientHandshakeAlert,
             Flaw::PlainHttp => Self::PlainHttp,
@@ -223,6 +225,7 @@ impl Cause {
             Flaw::CertificateRevoked => Self::ServerCertificateRevoked,
             Flaw::UnknownCa => Self::ServerUnknownCa,
             Flaw::WrongName => Self::ServerWrongName,
+            Flaw::WrongKey => Self::ServerWrongKey,
             Flaw::NoCertificate | Flaw::BadCertificate => Self::ServerCertificateOther,
             Flaw::RejectsCertificate => Self::ServerRejectsOurCertificate,
             Flaw::PlainHttp | Flaw::NotTls => Self::ServerNotTls,

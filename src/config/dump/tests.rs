@@ -48,15 +48,20 @@ ciphers = "C"
 alpn = ["h2", "http/1.1"]
 client_ca = "ca.pem"
 verify = "optional"
+key_log = "/keys"
 [service.accept.proxy_protocol]
 from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
+proxy = { kind = "http", address = "p:2", user = "u", password_file = "w" }
 [service.connect.tls]
 ca = "/ca.pem"
 server_name = "n"
+sni = "client"
+pin = ["sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+key_log = "keys"
 verify = false
 certificate = "c.pem"
 key = "c.key"
@@ -103,7 +108,7 @@ source = ["10.0.0.0/8"]
 fallback = ["unknown-name", "no-name"]
 action = "connect"
 tls = { certificate = "r.pem", verify = "none" }
-connect = { address = "h:1", proxy = { kind = "socks5", address = "p:2", user = "u", password_file = "w" }, send_proxy = "v1" }
+connect = { address = "h:1", send_proxy = "v1" }
 [[service.route]]
 sni = ["b.example"]
 tls = { client_ca = "r-ca.pem", min_version = "1.2", max_version = "1.2" }
