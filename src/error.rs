@@ -118,6 +118,8 @@ pub enum Reason {
     BadHello(&'static str),
     /// The client's first bytes are no HTTP request that names one host; why.
     BadRequest(&'static str),
+    /// What the client asks a proxy for is malformed, of another kind, or without a good login; which.
+    BadAsking(Box<str>),
     /// The name in the TLS library's hands is not the one that was routed, or the protocol none of those that were offered.
     NameChanged,
     /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
@@ -128,6 +130,10 @@ pub enum Reason {
     NoRoute(Box<str>),
     /// A route with `action = "reject"`: its name.
     RouteRejects(Box<str>),
+    /// It could not be taken to TLS; why.
+    Starttls(Side, Box<str>),
+    /// It sent so many bytes in clear, at least, where TLS was to begin.
+    Injected(Side, usize),
     /// Answered with a canned reply, and that was all there was to do.
     Replied,
     /// The name that the client asked for could not be resolved.
@@ -175,6 +181,7 @@ impl Reason {
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
             Self::BadRequest(_) => "bad-request",
+            Self::BadAsking(_) => "bad-proxy-request",
             Self::NameChanged => "name-changed",
             Self::ProxyHeader(_) => "bad-proxy-header",
             Self::Rule(_, Refusal::Reject) => "rejected",
@@ -182,6 +189,10 @@ impl Reason {
             Self::Rule(_, Refusal::Tarpit) => "tarpitted",
             Self::NoRoute(_) => "no-route",
             Self::RouteRejects(_) => "route-rejected",
+            Self::Starttls(Side::Client, _) => "starttls-failed",
+            Self::Starttls(Side::Server, _) => "server-starttls-failed",
+            Self::Injected(Side::Client, _) => "starttls-injection",
+            Self::Injected(Side::Server, _) => "server-starttls-injection",
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
@@ -201,7 +212,9 @@ impl Reason {
         match self {
             Self::Handshake(_, _, text)
             | Self::TlsBroken(_, _, text)
+            | Self::BadAsking(text)
             | Self::ProxyHeader(text)
+            | Self::Starttls(_, text)
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
@@ -212,6 +225,7 @@ impl Reason {
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
+            Self::Injected(_, bytes) => Some(format!("{bytes} bytes in clear where TLS was to begin")),
             Self::System(error) => Some(error.to_string()),
             _ => None,
         }
@@ -225,10 +239,14 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
+            | Self::BadAsking(_)
+            | Self::Starttls(Side::Client, _)
+            | Self::Injected(Side::Client, _)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, ..) | Self::HandshakeTimeout(Side::Server) => {
-                Some("tls-server-failed")
-            }
+            Self::Handshake(Side::Server, ..)
+            | Self::HandshakeTimeout(Side::Server)
+            | Self::Starttls(Side::Server, _)
+            | Self::Injected(Side::Server, _) => Some("tls-server-failed"),
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)

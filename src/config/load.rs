@@ -8,19 +8,23 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
-    ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT,
+    RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
 };
 use super::via::{self, destination};
-use super::{Bind, LoadContext, control};
+use super::{Bind, LoadContext, control, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
@@ -30,6 +34,7 @@ use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -68,6 +73,7 @@ struct Loaded {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
+    users: Option<Users>,
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
@@ -91,6 +97,27 @@ struct Common<'s> {
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
 }
 
+/// What a route says of checks and pauses, and what its service says of those.
+#[derive(Clone, Copy)]
+struct Health<'s> {
+    own: &'s HealthSettings,
+    inherited: Option<&'s HealthSettings>,
+}
+
+impl<'s> Health<'s> {
+    fn both(self) -> impl Iterator<Item = &'s HealthSettings> {
+        [Some(self.own), self.inherited].into_iter().flatten()
+    }
+
+    fn check(self) -> Option<&'s At<Option<CheckSettings>>> {
+        self.both().find_map(|health| health.check.as_ref())
+    }
+
+    fn passive(self) -> Passive {
+        self.both().find_map(|health| health.passive).unwrap_or_default()
+    }
+}
+
 impl Loader<'_> {
     fn service(&mut self, service: &ServiceSettings) -> Loaded {
         let shared = service.shared_tls();
@@ -98,7 +125,8 @@ impl Loader<'_> {
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
         let mut common = Common { shared, clients: HashMap::new() };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), service.spread, &mut common);
+            let health = Health { own: &service.health, inherited: None };
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
             let via = self.via(service.connect.as_ref());
             vec![Route {
@@ -116,6 +144,7 @@ impl Loader<'_> {
                 confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
+            users: self.users(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
             routes,
             table: self.table(service),
@@ -138,7 +167,8 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, written.spread.or(service.spread), common);
+        let health = Health { own: &written.health, inherited: Some(&service.health) };
+        let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
         let via = self.via(connect);
         Route { via, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
     }
@@ -152,11 +182,13 @@ impl Loader<'_> {
         &mut self,
         connect: Option<&'s ConnectSettings>,
         spread: Spread,
+        health: Health<'_>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = upstream(servers, requested, spread);
+        let check = health.check().and_then(|check| self.check(check, connect));
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { passive: health.passive(), ..upstream(servers, requested, spread) };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -165,8 +197,31 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        let has_tls = connect.tls.is_some();
+        if let (Some(true), false) = (tls, has_tls) {
+            // Said once, though several routes may inherit it.
+            self.report
+                .error(written.place, "a check within TLS, where `connect` has no `tls`")
+                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
+        let mut own = |written: &ServerSettings| match &written.check {
+            Some(own) => self.check(own, connect),
+            None => check.cloned(),
+        };
+        let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
         let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
@@ -183,14 +238,16 @@ impl Loader<'_> {
                 .collect()
         };
         let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
-        let mut servers: Vec<Server> = listed.collect();
-        for written in &connect.servers {
+        let mut servers: Vec<Server> =
+            listed.map(|server| Server { check: check.cloned(), ..server }).collect();
+        for (written, check) in connect.servers.iter().zip(own) {
             let found = found(&written.endpoint, &written.name.value);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
                 max_connections: written.max_connections.unwrap_or(u32::MAX),
                 slow_start: written.slow_start.unwrap_or_default(),
+                check: check.clone(),
                 ..server
             }));
         }
@@ -202,7 +259,9 @@ impl Loader<'_> {
             Target::Requested(port) => Some(port),
             _ => None,
         })?;
-        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+        let allow = self.networks(connect.allow.as_ref()).unwrap_or_default();
+        let (names, ports) = (connect.names.clone().into(), connect.ports.clone().into());
+        Some(Requested { port, allow, names, ports })
     }
 
     fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
@@ -216,6 +275,11 @@ impl Loader<'_> {
         }
         let monitor = service.monitor.as_ref()?;
         Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn users(&mut self, service: &ServiceSettings) -> Option<Users> {
+        let file = service.socks.as_ref()?;
+        socks::load(&file.value, file.place, self.report)
     }
 
     fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
@@ -307,9 +371,10 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
     let via = None;
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, send_proxy, stats }
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, starttls, send_proxy, stats }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -324,6 +389,7 @@ fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread
         balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
         attempts,
         waiting: Arc::new(Waiting::new(length, patience)),
+        passive: Passive::default(),
         requested,
         named: Arc::default(),
     }
@@ -388,6 +454,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        users: loaded.users,
+        starttls: settings.starttls.map(|protocol| protocol.value),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded

@@ -8,10 +8,10 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, RouteSettings, ServiceSettings, Tls};
+use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, server, tls, tls_client};
+use super::{health, reply, rule, server, socks, starttls, tls, tls_client};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
@@ -78,9 +78,11 @@ pub(super) fn check<'t>(
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
     warn_of_unused(fields.get("connect").or_else(|| fields.get("server")), &routes, report);
 
+    let starttls = accept.as_ref().and_then(|accept| accept.starttls);
+    starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
-        let accept_tls = accept.as_ref().and_then(|accept| accept.tls);
+        let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
         let others = ["peek", "monitor", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
         for node in others.chain(proxy_node).chain(accept_tls) {
             refuse_in_mode(node, HEALTH, mode_place, report);
@@ -101,12 +103,15 @@ pub(super) fn check<'t>(
         name: name.map_or("", |name| name.value).to_owned(),
         mode: frame.mode,
         reply: check_reply(fields, mode, report),
+        socks: socks::check(fields, frame, report),
         monitor,
         peek,
         accept,
+        starttls,
         proxy_protocol,
         accept_tls,
         connect,
+        health: check_health(fields, frame, mode.is_some(), report),
         spread: server::check_spread(fields, report),
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
@@ -115,6 +120,8 @@ pub(super) fn check<'t>(
         routes,
     };
     tls_client::check_known(&service, report);
+    let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
+    ways.for_each(|connect| socks::check_connect(connect, frame, report));
     service
 }
 
@@ -224,6 +231,21 @@ fn check_connect(
         _ => {}
     }
     side::check_connect(node, servers, &tables::CONNECT, frame.called, frame.directory, needs, report)
+}
+
+/// Reads how it is found out which servers are well.
+fn check_health(
+    fields: Fields<'_>,
+    frame: Frame<'_>,
+    mode_known: bool,
+    report: &mut Report,
+) -> HealthSettings {
+    if mode_known && !frame.mode.connects {
+        for node in ["check", "passive"].into_iter().filter_map(|key| fields.get(key)) {
+            refuse_in_mode(node, frame.mode.name, frame.mode_place, report);
+        }
+    }
+    health::check(fields, report)
 }
 
 /// The reply of a service that gives nothing else.

@@ -12,17 +12,21 @@ use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
 use crate::policy::balance::Kind;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
-use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
+use crate::policy::service::{AskTls, Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
 use crate::policy::via;
+use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -112,14 +116,19 @@ pub(super) struct ServiceSettings {
     pub(super) mode: &'static Mode,
     /// In mode "health", and nowhere else.
     pub(super) reply: Option<Reply>,
+    /// The users of mode "socks".
+    pub(super) socks: Option<At<PathBuf>>,
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    /// For routes that say nothing else.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
     pub(super) timeouts: Timeouts,
     /// In bytes.
@@ -154,7 +163,7 @@ pub(super) struct ProxySettings {
 }
 
 /// What a `connect` says, with the servers beside it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectSettings {
     /// The short list; [`Target::Requested`] is always the only one. Empty where there are servers.
     pub(super) addresses: Vec<Endpoint>,
@@ -162,10 +171,36 @@ pub(super) struct ConnectSettings {
     pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    /// The same.
+    pub(super) names: Vec<Pattern>,
+    /// With "*:*" only.
+    pub(super) ports: PortList,
     pub(super) via: Option<ViaSettings>,
+    /// With `tls` only.
+    pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
 }
+
+/// What `check` and `passive` say; nothing where they are not written.
+#[derive(Debug, Default)]
+pub(super) struct HealthSettings {
+    /// Nothing within: no check.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
+    pub(super) passive: Option<Passive>,
+}
+
+/// A `check`.
+#[derive(Clone, Debug)]
+pub(super) struct CheckSettings {
+    /// But for `tls`, where that depends on the route.
+    pub(super) spec: CheckSpec,
+    /// As written, or as the kind wants it.
+    pub(super) tls: Option<bool>,
+}
+
+/// Ports, by ranges.
+pub(super) type PortList = Vec<RangeInclusive<u16>>;
 
 /// What `connect.proxy` says.
 #[derive(Debug)]
@@ -187,6 +222,8 @@ pub(super) struct ServerSettings {
     /// None: as many as come.
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+    /// Instead of that of its service or route.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
 }
 
 /// How servers are chosen from; what a route does not say, its service says.
@@ -239,6 +276,7 @@ pub(super) struct RouteSettings {
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
     /// Its own.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
 }
 

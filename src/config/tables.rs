@@ -32,10 +32,13 @@ pub(super) const SERVICE: Table = Table {
         "name",
         "mode",
         "reply",
+        "socks",
         "monitor",
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -54,17 +57,20 @@ pub(super) const TIMEOUT: Table = Table {
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
+pub(super) const SOCKS: Table = Table { title: "[[service]] socks", keys: &["users"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "proxy", "tls", "send_proxy"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "allow", "names", "ports", "proxy", "starttls", "opportunistic", "tls", "send_proxy"],
+};
 pub(super) const CONNECT_PROXY: Table =
     Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
 pub(super) const SEND_PROXY: Table =
@@ -105,6 +111,12 @@ pub(super) const CONNECT_TLS: Table = Table {
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -132,6 +144,8 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -139,12 +153,12 @@ pub(super) const ROUTE: Table = Table {
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 22] = [
+pub const TABLES: [&Table; 25] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -155,6 +169,7 @@ pub const TABLES: [&Table; 22] = [
     &SERVER,
     &QUEUE,
     &TIMEOUT,
+    &SOCKS,
     &MONITOR,
     &ACCEPT,
     &PROXY_PROTOCOL,
@@ -163,6 +178,8 @@ pub const TABLES: [&Table; 22] = [
     &CONNECT_PROXY,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

@@ -110,6 +110,7 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    connect::succeeded(&self.pair, &self.plan.service, ctx);
                     self.pair.attempt = None;
                     self.relayed = ctx.stamp();
                     // The handshake's deadline is over, whatever the first turn moves.
@@ -256,7 +257,10 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
+            | Reason::Starttls(Side::Client, _)
+            | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
+            | Reason::BadAsking(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other if told => self.hear_out(other, ctx),

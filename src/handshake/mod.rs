@@ -24,6 +24,8 @@ mod route_tests;
 pub mod rules;
 pub mod send_proxy;
 mod server_words;
+pub mod socks;
+pub mod starttls;
 pub mod via_proxy;
 pub mod visit;
 

@@ -5,8 +5,10 @@ pub mod access;
 pub mod balance;
 mod certificate;
 pub mod certificate_card;
+pub mod check;
 #[cfg(test)]
 mod handshake_tests;
+pub mod health;
 pub mod hostname;
 mod names;
 pub mod networks;
@@ -14,6 +16,7 @@ pub mod reply;
 pub mod route_table;
 pub mod rules;
 pub mod service;
+pub mod socks;
 pub mod target;
 #[cfg(test)]
 pub(crate) mod testpki;

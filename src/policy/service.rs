@@ -5,12 +5,14 @@ use super::networks::Networks;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
+use super::socks::Users;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
 use super::via::Via;
 use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
+use crate::wire::starttls::Protocol;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub struct Service {
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
     pub rules: Rules,
+    /// In mode "socks": who may ask for a way; everybody, if there is none.
+    pub users: Option<Users>,
+    /// In which protocol clients begin in clear and ask for TLS.
+    pub starttls: Option<&'static Protocol>,
     /// Where the name that routes comes from.
     pub peek: Peek,
     /// At least one.
@@ -55,9 +61,19 @@ pub struct Route {
     pub connect_tls: Option<Arc<ClientTls>>,
     /// The proxy through which its servers are reached.
     pub via: Option<Arc<Via>>,
+    /// Begin in clear and ask for TLS.
+    pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
     pub stats: Arc<Scope>,
+}
+
+/// `connect.starttls`: how TLS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskTls {
+    pub protocol: &'static Protocol,
+    /// Go on in clear with a server that declines.
+    pub opportunistic: bool,
 }
 
 /// What a route does with its clients.
@@ -190,6 +206,8 @@ impl Service {
             proxy_protocol: None,
             monitor: None,
             rules: Rules::default(),
+            users: None,
+            starttls: None,
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
             terminates: false,
@@ -212,6 +230,7 @@ impl Route {
             upstream: Upstream::default(),
             connect_tls: None,
             via: None,
+            starttls: None,
             send_proxy: None,
             stats: Arc::default(),
         }

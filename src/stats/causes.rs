@@ -54,8 +54,14 @@ causes! {
         "The client's ClientHello is malformed. Scanners do this; a broken TLS library does, too.";
     BadRequest, "bad-request",
         "The client's first bytes are no HTTP/1 request with one Host. Does it speak HTTP/2 or TLS to a plain port?";
+    BadProxyRequest, "bad-proxy-request",
+        "The client asks for no way by SOCKS or CONNECT, or gives no good login. The log line says which. See `socks`.";
     NameChanged, "name-changed",
         "The TLS library read another name or protocol than was routed. Somebody tries to get around the routes.";
+    StarttlsFailed, "starttls-failed",
+        "The client did not ask for TLS as the protocol in `starttls` does: it left, or went on in clear.";
+    StarttlsInjection, "starttls-injection",
+        "The client sent more in clear behind STARTTLS. Somebody on the way adds commands, or the client is broken.";
     NoRoute, "no-route",
         "The client asked for no name, or for one that no route has. Add a route or a fallback, or fix the client's name.";
     RouteRejected, "route-rejected",
@@ -118,6 +124,10 @@ causes! {
         "The server took longer for its TLS handshake than `timeout.handshake`.";
     ServerClosedEarly, "server-closed-early",
         "The server closed before its TLS handshake was complete. Is it overloaded, does it want another name?";
+    ServerStarttlsFailed, "server-starttls-failed",
+        "The server declined STARTTLS or speaks another protocol; the log line has its words. See `opportunistic`.";
+    ServerStarttlsInjection, "server-starttls-injection",
+        "The server sent more in clear behind its consent to TLS. Somebody on the way adds answers.";
     ServerReset, "server-reset", "The server reset the connection. See the server's own log.";
     ServerGone, "server-gone", "The server had closed before it took everything.";
     ServerTruncated, "server-truncated",
@@ -175,11 +185,16 @@ impl Cause {
             Reason::NotTls(_) => Self::NotTls,
             Reason::BadHello(_) => Self::BadHello,
             Reason::BadRequest(_) => Self::BadRequest,
+            Reason::BadAsking(_) => Self::BadProxyRequest,
             Reason::NameChanged => Self::NameChanged,
             Reason::ProxyHeader(_) => Self::BadProxyHeader,
             Reason::Rule(_, Refusal::Reject) => Self::Rejected,
             Reason::Rule(_, Refusal::Drop) => Self::Dropped,
             Reason::Rule(_, Refusal::Tarpit) => Self::Tarpitted,
+            Reason::Starttls(Side::Client, _) => Self::StarttlsFailed,
+            Reason::Starttls(Side::Server, _) => Self::ServerStarttlsFailed,
+            Reason::Injected(Side::Client, _) => Self::StarttlsInjection,
+            Reason::Injected(Side::Server, _) => Self::ServerStarttlsInjection,
             Reason::NoRoute(_) => Self::NoRoute,
             Reason::RouteRejects(_) => Self::RouteRejected,
             Reason::Resolve(_) => Self::ResolveFailed,

@@ -382,6 +382,14 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
     }
 }
 
+/// Whether a connect failed for something that this machine lacks (connect(2), socket(2)): that says nothing of the peer.
+pub fn is_our_lack(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
+}
+
 /// Holds new connections of a listening socket back until the client speaks, or no more.
 ///
 /// # Errors

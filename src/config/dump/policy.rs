@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::health::{self, Check, PassiveTable, Switched};
 use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
@@ -12,6 +13,7 @@ use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
     ViaSettings,
 };
+use crate::config::socks::format_ports;
 use crate::config::values::{Counted, format_rate};
 use crate::config::via::KINDS;
 use crate::policy::reply::Reply;
@@ -45,8 +47,16 @@ pub(super) struct Connect {
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<Proxy>,
+    starttls: Option<&'static str>,
+    /// Nothing without `starttls`: there, writing it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opportunistic: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +158,10 @@ pub(super) struct Route {
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -175,7 +189,11 @@ impl Connect {
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
+            names: connect.names.iter().map(ToString::to_string).collect(),
+            ports: connect.ports.iter().map(format_ports).collect(),
             proxy: connect.via.as_ref().map(Proxy::of),
+            starttls: connect.starttls.map(|asks| asks.value.protocol.name),
+            opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
         }
@@ -276,6 +294,8 @@ impl Route {
             reply,
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            check: route.health.check.as_ref().map(health::check),
+            passive: route.health.passive.as_ref().map(health::passive),
             spread: Spread::written(route.spread),
             server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }

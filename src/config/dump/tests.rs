@@ -37,6 +37,7 @@ monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
+starttls = "imap"
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -54,6 +55,8 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+starttls = "imap"
+opportunistic = true
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 proxy = { kind = "http", address = "p:2", user = "u", password_file = "w" }
 [service.connect.tls]
@@ -160,6 +163,12 @@ name = "six"
 peek = "http"
 accept = "*:3"
 connect = { address = "*:80", allow = ["10.0.0.0/8"] }
+[[service]]
+name = "asked"
+mode = "socks"
+socks = { users = "users" }
+accept = "*:4"
+connect = { address = "*:*", names = ["*.example.org", "a"], ports = [443, "8000-8999"] }
 [[service]]
 name = "chained"
 accept = { address = "unix:second", proxy_protocol = { confirm = true } }
