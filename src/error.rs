@@ -40,6 +40,8 @@ pub enum Flaw {
     UnknownCa,
     /// The peer's certificate is for another name.
     WrongName,
+    /// The peer's key is none of those that were to be expected.
+    WrongKey,
     /// The peer's certificate was refused for something else.
     BadCertificate,
     /// The peer refuses our certificate, or that we have shown none.
@@ -127,6 +129,8 @@ pub enum Reason {
     BadHello(&'static str),
     /// The client's first bytes are no HTTP request that names one host; why.
     BadRequest(&'static str),
+    /// What the client asks a proxy for is malformed, of another kind, or without a good login; which.
+    BadAsking(Box<str>),
     /// The name in the TLS library's hands is not the one that was routed, or the protocol none of those that were offered.
     NameChanged,
     /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
@@ -191,6 +195,7 @@ impl Reason {
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
             Self::BadRequest(_) => "bad-request",
+            Self::BadAsking(_) => "bad-proxy-request",
             Self::NameChanged => "name-changed",
             Self::ProxyHeader(_) => "bad-proxy-header",
             Self::Rule(_, Refusal::Reject) => "rejected",
@@ -223,6 +228,7 @@ impl Reason {
         match self {
             Self::Handshake(_, _, text)
             | Self::TlsBroken(_, _, text)
+            | Self::BadAsking(text)
             | Self::ProxyHeader(text)
             | Self::Starttls(_, text)
             | Self::NoRoute(text)
@@ -249,6 +255,7 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
+            | Self::BadAsking(_)
             | Self::Starttls(Side::Client, _)
             | Self::Injected(Side::Client, _)
             | Self::NameChanged => Some("handshake-failed"),

@@ -16,7 +16,7 @@ use super::settings::{
     TlsPlaces,
 };
 use super::via::{self, destination};
-use super::{Bind, LoadContext, control, socket};
+use super::{Bind, LoadContext, control, socket, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
 use crate::policy::check::CheckSpec;
@@ -26,6 +26,7 @@ use crate::policy::outgoing::{Outgoing, Source};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
@@ -76,6 +77,7 @@ struct Loaded {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
+    users: Option<Users>,
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
@@ -150,6 +152,7 @@ impl Loader<'_> {
                 confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
+            users: self.users(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
             routes,
             table: self.table(service),
@@ -276,7 +279,9 @@ impl Loader<'_> {
             Target::Requested(port) => Some(port),
             _ => None,
         })?;
-        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+        let allow = self.networks(connect.allow.as_ref()).unwrap_or_default();
+        let (names, ports) = (connect.names.clone().into(), connect.ports.clone().into());
+        Some(Requested { port, allow, names, ports })
     }
 
     fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
@@ -290,6 +295,11 @@ impl Loader<'_> {
         }
         let monitor = service.monitor.as_ref()?;
         Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn users(&mut self, service: &ServiceSettings) -> Option<Users> {
+        let file = service.socks.as_ref()?;
+        socks::load(&file.value, file.place, self.report)
     }
 
     fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
@@ -484,6 +494,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        users: loaded.users,
         starttls: settings.starttls.map(|protocol| protocol.value),
         quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),

@@ -28,11 +28,13 @@ mod service;
 mod settings;
 mod side;
 mod socket;
+mod socks;
 mod starttls;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_client;
 mod tree;
 mod values;
 mod via;

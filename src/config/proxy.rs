@@ -6,7 +6,7 @@
 use super::address::Target;
 use super::networks;
 use super::raw::{At, Node, unknown_word};
-use super::report::Report;
+use super::report::{Place, Report};
 use super::settings::{Endpoint, ProxySettings};
 use super::tables;
 use crate::policy::service::{Others, SendProxy, SendTlvs};
@@ -112,6 +112,14 @@ pub(super) fn check_send(node: Node<'_>, report: &mut Report) -> Option<SendProx
             .help("write version = \"v2\"");
     }
     Some(SendProxy { version: version?, tlvs, confirm })
+}
+
+/// Reports a `confirm` on a way that speaks TLS.
+pub(super) fn refuse_confirm(node: Node<'_>, tls: Place, report: &mut Report) {
+    report
+        .error(node.place, "`confirm` beside `tls`: what is confirmed comes ahead of TLS, and bare")
+        .note(tls, "TLS is set here")
+        .help("leave TLS to the next tunnel, which holds the connection to the server");
 }
 
 /// The TLVs that are listed; unlike other lists it may be empty, for nothing but addresses.

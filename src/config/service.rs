@@ -11,7 +11,7 @@ use super::route::{self, Inherited};
 use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{health, limit, reply, rule, server, starttls, tls};
+use super::{health, limit, reply, rule, server, socks, starttls, tls, tls_client};
 use crate::mode::{MODES, Mode};
 use crate::policy::quota::{QuotaSpec, Ways};
 use crate::policy::reply::Reply;
@@ -104,10 +104,11 @@ pub(super) fn check<'t>(
     let (accept, socket, proxy_protocol) = accept
         .map_or_else(Default::default, |accept| (accept.addresses, accept.socket, accept.proxy_protocol));
     // What is missing has been reported; the rest is still loaded, so that one run tells all.
-    ServiceSettings {
+    let service = ServiceSettings {
         name: name.map_or("", |name| name.value).to_owned(),
         mode: frame.mode,
         reply: check_reply(fields, mode, report),
+        socks: socks::check(fields, frame, report),
         monitor,
         peek,
         accept,
@@ -124,7 +125,11 @@ pub(super) fn check<'t>(
         limit: check_limit(fields, frame, report),
         rules,
         routes,
-    }
+    };
+    tls_client::check_known(&service, report);
+    let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
+    ways.for_each(|connect| socks::check_connect(connect, frame, report));
+    service
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

@@ -30,6 +30,7 @@ use crate::sys::options::SocketOptions;
 use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ pub(super) struct ServiceSettings {
     pub(super) mode: &'static Mode,
     /// In mode "health", and nowhere else.
     pub(super) reply: Option<Reply>,
+    /// The users of mode "socks".
+    pub(super) socks: Option<At<PathBuf>>,
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
@@ -166,7 +169,7 @@ pub(super) struct ProxySettings {
 }
 
 /// What a `connect` says, with the servers beside it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectSettings {
     /// The short list; [`Target::Requested`] is always the only one. Empty where there are servers.
     pub(super) addresses: Vec<Endpoint>,
@@ -174,6 +177,10 @@ pub(super) struct ConnectSettings {
     pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    /// The same.
+    pub(super) names: Vec<Pattern>,
+    /// With "*:*" only.
+    pub(super) ports: PortList,
     pub(super) via: Option<ViaSettings>,
     /// With `tls` only.
     pub(super) starttls: Option<At<AskTls>>,
@@ -225,6 +232,9 @@ pub(super) struct CheckSettings {
     /// As written, or as the kind wants it.
     pub(super) tls: Option<bool>,
 }
+
+/// Ports, by ranges.
+pub(super) type PortList = Vec<RangeInclusive<u16>>;
 
 /// What `connect.proxy` says.
 #[derive(Debug)]

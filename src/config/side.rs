@@ -11,7 +11,7 @@ use super::settings::{
     ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings, SocketSettings,
 };
 use super::tables::{self, Table};
-use super::{networks, proxy, socket, starttls, tls, via};
+use super::{networks, proxy, socket, socks, starttls, tls, via};
 use crate::wire::starttls::Protocol;
 use std::path::Path;
 
@@ -59,16 +59,7 @@ pub(super) fn check_connect(
     report: &mut Report,
 ) -> Option<ConnectSettings> {
     let Some(node) = node else {
-        let alone = ConnectSettings {
-            addresses: Vec::new(),
-            servers,
-            allow: None,
-            starttls: None,
-            via: None,
-            tls: None,
-            send_proxy: None,
-            outgoing: None,
-        };
+        let alone = ConnectSettings { servers, ..ConnectSettings::default() };
         return (!alone.servers.is_empty()).then_some(alone);
     };
     let side = Side::read(node, table, servers.is_empty(), report)?;
@@ -86,7 +77,7 @@ pub(super) fn check_connect(
                 .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
                 .note(other.text.place, "another one is here")
                 .help("it stands for whatever server the client asks for");
-        } else {
+        } else if matches!(requested.target, Target::Requested(Some(_))) {
             needs.name(requested.text.place);
         }
     }
@@ -96,6 +87,7 @@ pub(super) fn check_connect(
             .error(node.place, "`allow` without an address \"*:PORT\"")
             .help("configured servers need no permission: leave it out");
     }
+    let (names, ports) = socks::check_listed(side.fields, requested, report);
     let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
     let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
     let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
@@ -107,17 +99,24 @@ pub(super) fn check_connect(
     if let (Some(node), Some(tls), true) =
         (side.get("send_proxy"), &tls, send_proxy.is_some_and(|send| send.confirm))
     {
-        report
-            .error(node.place, "`confirm` beside `tls`: what is confirmed comes ahead of TLS, and bare")
-            .note(tls.places.table, "TLS is set here")
-            .help("leave TLS to the next tunnel, which holds the connection to the server");
+        proxy::refuse_confirm(node, tls.places.table, report);
     }
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
     let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
     let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
     let outgoing = socket::check_connect(side.fields, &addresses, report);
-    let settings = ConnectSettings { addresses, servers, allow, via, starttls, tls, send_proxy, outgoing };
-    leads_somewhere.then_some(settings)
+    leads_somewhere.then_some(ConnectSettings {
+        addresses,
+        servers,
+        allow,
+        names,
+        ports,
+        via,
+        starttls,
+        tls,
+        send_proxy,
+        outgoing,
+    })
 }
 
 /// A side as written: its addresses, and its table if it is one.

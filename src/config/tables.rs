@@ -32,6 +32,7 @@ pub(super) const SERVICE: Table = Table {
         "name",
         "mode",
         "reply",
+        "socks",
         "monitor",
         "peek",
         "accept",
@@ -68,6 +69,7 @@ pub(super) const SERVER: Table = Table {
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
+pub(super) const SOCKS: Table = Table { title: "[[service]] socks", keys: &["users"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table = Table {
     title: "[[service]] accept",
@@ -120,6 +122,8 @@ pub(super) const CONNECT: Table = Table {
     keys: &[
         "address",
         "allow",
+        "names",
+        "ports",
         "source",
         "socket",
         "proxy",
@@ -144,6 +148,7 @@ pub(super) const ACCEPT_TLS: Table = Table {
         "ciphersuites",
         "groups",
         "alpn",
+        "key_log",
         "client_ca",
         "verify",
     ],
@@ -161,7 +166,10 @@ pub(super) const CONNECT_TLS: Table = Table {
         "ciphers",
         "ciphersuites",
         "groups",
+        "sni",
         "alpn",
+        "pin",
+        "key_log",
     ],
 };
 
@@ -213,7 +221,7 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 30] = [
+pub const TABLES: [&Table; 31] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -227,6 +235,7 @@ pub const TABLES: [&Table; 30] = [
     &SERVICE_LIMIT,
     &BANDWIDTH,
     &CONNECTION_BANDWIDTH,
+    &SOCKS,
     &MONITOR,
     &ACCEPT,
     &ACCEPT_SOCKET,

@@ -256,6 +256,7 @@ impl Connection {
             | Reason::Starttls(Side::Client, _)
             | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
+            | Reason::BadAsking(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             // Whoever comes beyond a limit must not fill the places of all services while it is told so.
             Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),

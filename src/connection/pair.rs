@@ -19,6 +19,7 @@ use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
 use crate::wire::starttls::mysql::Turn;
 use crate::wire::starttls::{Exchange, Outcome};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,6 +109,10 @@ pub struct Facts {
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// The port that the client asked for, where it says that.
+    pub asked_port: Option<u16>,
+    /// How the last attempt to connect failed, as far as the system tells.
+    pub failed: Option<io::ErrorKind>,
     /// What it still waits to be told of the way to its server.
     pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
@@ -121,6 +126,11 @@ pub enum Awaits {
     Nothing,
     /// The tunnel before us: a frame (`wire/confirmation.rs`).
     Confirmation,
+    /// A client of mode "socks", by what it speaks.
+    Socks4,
+    Socks5,
+    /// CONNECT of HTTP.
+    Connect,
 }
 
 /// A question for addresses.
@@ -257,6 +267,8 @@ impl Pair {
                 server: 0,
                 connect_time: None,
                 queued: 0,
+                asked_port: None,
+                failed: None,
                 awaits: Awaits::Nothing,
                 resolve: None,
             },

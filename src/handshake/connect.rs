@@ -63,6 +63,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
             Err(error) => {
+                pair.facts.failed = Some(error.kind());
                 if !is_our_lack(&error) {
                     blame(pair, service, &error.to_string(), ctx);
                 }

@@ -20,11 +20,13 @@ pub mod reply;
 pub mod route_table;
 pub mod rules;
 pub mod service;
+pub mod socks;
 pub mod target;
 #[cfg(test)]
 pub(crate) mod testpki;
 pub mod tls_client;
 mod tls_common;
+mod tls_key_log;
 pub mod tls_peer;
 pub mod tls_server;
 pub mod tls_spec;

@@ -7,6 +7,7 @@ use super::quota::Quota;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
+use super::socks::Users;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
@@ -34,6 +35,8 @@ pub struct Service {
     /// Its `limit`.
     pub quota: Option<Quota>,
     pub rules: Rules,
+    /// In mode "socks": who may ask for a way; everybody, if there is none.
+    pub users: Option<Users>,
     /// In which protocol clients begin in clear and ask for TLS.
     pub starttls: Option<&'static Protocol>,
     /// Where the name that routes comes from.
@@ -212,6 +215,7 @@ impl Service {
             monitor: None,
             quota: None,
             rules: Rules::default(),
+            users: None,
             starttls: None,
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),

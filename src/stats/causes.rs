@@ -54,6 +54,8 @@ causes! {
         "The client's ClientHello is malformed. Scanners do this; a broken TLS library does, too.";
     BadRequest, "bad-request",
         "The client's first bytes are no HTTP/1 request with one Host. Does it speak HTTP/2 or TLS to a plain port?";
+    BadProxyRequest, "bad-proxy-request",
+        "The client asks for no way by SOCKS or CONNECT, or gives no good login. The log line says which. See `socks`.";
     NameChanged, "name-changed",
         "The TLS library read another name or protocol than was routed. Somebody tries to get around the routes.";
     StarttlsFailed, "starttls-failed",
@@ -112,6 +114,8 @@ causes! {
         "The server's certificate comes from a CA that is not in `connect.tls`'s `ca`, or its chain is incomplete.";
     ServerWrongName, "server-wrong-name",
         "The server's certificate is for another name. See `server_name`.";
+    ServerWrongKey, "server-wrong-key",
+        "The server's key is none of those in `pin`. Does it have a new one, or is it another server?";
     ServerCertificateOther, "server-certificate-other",
         "The server's certificate was refused for another reason, which the log line names.";
     ServerRejectsOurCertificate, "server-rejects-our-certificate",
@@ -187,6 +191,7 @@ impl Cause {
             Reason::NotTls(_) => Self::NotTls,
             Reason::BadHello(_) => Self::BadHello,
             Reason::BadRequest(_) => Self::BadRequest,
+            Reason::BadAsking(_) => Self::BadProxyRequest,
             Reason::NameChanged => Self::NameChanged,
             Reason::ProxyHeader(_) => Self::BadProxyHeader,
             Reason::Rule(_, Refusal::Reject) => Self::Rejected,
@@ -223,7 +228,7 @@ impl Cause {
             Flaw::CertificateExpired => Self::CertificateExpired,
             Flaw::CertificateRevoked => Self::CertificateRevoked,
             Flaw::UnknownCa => Self::UnknownCa,
-            Flaw::WrongName | Flaw::BadCertificate => Self::CertificateOther,
+            Flaw::WrongName | Flaw::WrongKey | Flaw::BadCertificate => Self::CertificateOther,
             Flaw::RejectsCertificate => Self::ClientRejectsOurCertificate,
             Flaw::Alert => Self::ClientHandshakeAlert,
             Flaw::PlainHttp => Self::PlainHttp,
@@ -243,6 +248,7 @@ impl Cause {
             Flaw::CertificateRevoked => Self::ServerCertificateRevoked,
             Flaw::UnknownCa => Self::ServerUnknownCa,
             Flaw::WrongName => Self::ServerWrongName,
+            Flaw::WrongKey => Self::ServerWrongKey,
             Flaw::NoCertificate | Flaw::BadCertificate => Self::ServerCertificateOther,
             Flaw::RejectsCertificate => Self::ServerRejectsOurCertificate,
             Flaw::PlainHttp | Flaw::NotTls => Self::ServerNotTls,

@@ -12,6 +12,7 @@ pub mod http_connect;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;
+pub mod socks4;
 pub mod socks5;
 pub mod starttls;
 

@@ -19,6 +19,7 @@ mod closing;
 mod command_line;
 mod config_errors;
 mod connect;
+mod connect_tls_extras;
 mod control_http;
 mod control_socket;
 mod daemonize;

@@ -181,7 +181,7 @@ fn a_refusal_is_told_in_the_proxys_words() {
         (http(tiny), "407 Proxy Authentication Required"),
         (http(tiny) + &wrong, "401 Unauthorized"),
         (http(micro), "in SOCKS, not in HTTP"),
-        (socks5(tiny), "it closed"),
+        (socks5(tiny), "no answer in time"),
     ] {
         let tunnel = Tunnel::start(&service(&nobody, &proxy, ""));
         let mut client = Peer::plain(tunnel.address("web"));

@@ -83,6 +83,8 @@ struct Service {
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socks: Option<Socks>,
     /// Not where nobody is listened to.
     #[serde(skip_serializing_if = "Option::is_none")]
     peek: Option<&'static str>,
@@ -109,6 +111,12 @@ struct Service {
     rule: Vec<Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     route: Vec<Route>,
+}
+
+/// Nothing where everybody may ask.
+#[derive(Serialize)]
+struct Socks {
+    users: String,
 }
 
 #[derive(Serialize)]
@@ -166,6 +174,7 @@ impl Service {
             name: service.name.clone(),
             mode: service.mode.name,
             reply: service.reply.as_ref().map(|reply| reply.written.to_string()),
+            socks: service.socks.as_ref().map(|users| Socks { users: path(&users.value) }),
             peek: service.reply.is_none().then(|| word(&PEEKS, service.peek)),
             buffer: format_size(u64::try_from(service.buffer).unwrap_or(u64::MAX)),
             truncation: match service.truncation {

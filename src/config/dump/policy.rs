@@ -15,6 +15,7 @@ use crate::config::settings::{
     ViaSettings,
 };
 use crate::config::socket::format_source;
+use crate::config::socks::format_ports;
 use crate::config::values::{Counted, format_rate};
 use crate::config::via::KINDS;
 use crate::policy::reply::Reply;
@@ -52,6 +53,10 @@ pub(super) struct Connect {
     source: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<Socket>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<Proxy>,
     starttls: Option<&'static str>,
@@ -193,6 +198,8 @@ impl Connect {
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
+            names: connect.names.iter().map(ToString::to_string).collect(),
+            ports: connect.ports.iter().map(format_ports).collect(),
             proxy: connect.via.as_ref().map(Proxy::of),
             starttls: connect.starttls.map(|asks| asks.value.protocol.name),
             opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),

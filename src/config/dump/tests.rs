@@ -54,6 +54,7 @@ ciphers = "C"
 alpn = ["h2", "http/1.1"]
 client_ca = "ca.pem"
 verify = "optional"
+key_log = "/keys"
 [service.accept.proxy_protocol]
 from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
@@ -64,9 +65,13 @@ opportunistic = true
 source = ["127.0.0.1:1000-1999", "::1"]
 socket = { interface = "lo", fast_open = true, mptcp = true, keepalive = false, user_timeout = "20m", congestion = "cubic", tos = 0, mark = 21, receive_buffer = "22KiB", send_buffer = "23KiB" }
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
+proxy = { kind = "http", address = "p:2", user = "u", password_file = "w" }
 [service.connect.tls]
 ca = "/ca.pem"
 server_name = "n"
+sni = "client"
+pin = ["sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+key_log = "keys"
 verify = false
 certificate = "c.pem"
 key = "c.key"
@@ -114,7 +119,7 @@ fallback = ["unknown-name", "no-name"]
 action = "connect"
 limit = { max_connections = 1 }
 tls = { certificate = "r.pem", verify = "none" }
-connect = { address = "h:1", proxy = { kind = "socks5", address = "p:2", user = "u", password_file = "w" }, send_proxy = "v1" }
+connect = { address = "h:1", send_proxy = "v1" }
 [[service.route]]
 sni = ["b.example"]
 tls = { client_ca = "r-ca.pem", min_version = "1.2", max_version = "1.2" }
@@ -166,6 +171,12 @@ name = "six"
 peek = "http"
 accept = "*:3"
 connect = { address = "*:80", allow = ["10.0.0.0/8"] }
+[[service]]
+name = "asked"
+mode = "socks"
+socks = { users = "users" }
+accept = "*:4"
+connect = { address = "*:*", names = ["*.example.org", "a"], ports = [443, "8000-8999"] }
 [[service]]
 name = "chained"
 accept = { address = "unix:second", proxy_protocol = { confirm = true } }

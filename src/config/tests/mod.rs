@@ -62,6 +62,8 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
     const SERVICE: &str = "[[service]]\nname = \"a\"\n";
     match title {
         "top level" => format!("{key} = {value}\n"),
+        "[[service]]" if key == "socks" => format!("{title}\nmode = \"socks\"\n{key} = {value}\n"),
+        "[[service]] socks" => format!("{SERVICE}mode = \"socks\"\nsocks = {{ {key} = {value} }}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
         "[control]" => format!("{title}\n{key} = {value}\n"),

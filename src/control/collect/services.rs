@@ -79,7 +79,7 @@ fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
         let mut servers: Vec<_> = servers.collect();
         if let Some(requested) = &route.upstream.requested {
             number += 1;
-            let name = format!("*:{}", requested.port);
+            let name = format!("*:{}", requested.port_text());
             servers.push(Server { name, ..counted_of(view, service, route, &route.upstream.named, number) });
         }
         Route {
