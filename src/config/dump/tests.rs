@@ -35,6 +35,8 @@ queue = { length = 9, timeout = "7s" }
 timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", linger = "5d", tarpit = "6d" }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
+check = { kind = "send", send = "x\r\n", expect = "y", port = 1, tls = false, interval = "9s", timeout = "1s", rise = 7, fall = 8 }
+passive = { fails = 2, window = "3s", pause = "4s", max_pause = "5s" }
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
 [service.accept.tls]
@@ -113,15 +115,19 @@ sni = ["c.example"]
 balance = "random2"
 retries = 0
 queue = { length = 0 }
+check = { kind = "mysql", user = "me" }
+passive = false
 [[service.route.server]]
 name = "one"
 address = "10.0.0.1:1"
 weight = 3
 max_connections = 5
 slow_start = "8s"
+check = "tcp"
 [[service.route.server]]
 address = "unix:two"
 backup = true
+check = false
 [[service.route]]
 sni_regex = ["x"]
 action = "reject"
@@ -138,7 +144,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
+server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"
