@@ -14,6 +14,7 @@ use super::settings::{
     CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT,
     RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
 };
+use super::via::{self, destination};
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
@@ -28,6 +29,7 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
@@ -124,7 +126,11 @@ impl Loader<'_> {
             let health = Health { own: &service.health, inherited: None };
             let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let via = self.via(service.connect.as_ref());
+            vec![Route {
+                via,
+                ..route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)
+            }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
@@ -133,6 +139,7 @@ impl Loader<'_> {
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
@@ -159,7 +166,12 @@ impl Loader<'_> {
         let connect = written.connect.as_ref().or(service.connect.as_ref());
         let health = Health { own: &written.health, inherited: Some(&service.health) };
         let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let via = self.via(connect);
+        Route { via, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -210,9 +222,16 @@ impl Loader<'_> {
         let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
+            let addresses = self.resolve(via.map_or(endpoint, |via| &via.endpoint)).unwrap_or_default();
             addresses
-                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
+                .into_iter()
+                .map(|address| Server {
+                    destination: destination.clone(),
+                    ..Server::new(name.into(), address, tls_name.clone(), Arc::default())
+                })
                 .collect()
         };
         let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
@@ -342,8 +361,10 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
+    let via = None;
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, starttls, send_proxy, stats }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -423,6 +444,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        starttls: settings.starttls.map(|protocol| protocol.value),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded

@@ -26,12 +26,14 @@ mod server;
 mod service;
 mod settings;
 mod side;
+mod starttls;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
 mod values;
+mod via;
 
 pub use find::control_socket;
 pub use report::Report;

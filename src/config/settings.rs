@@ -18,10 +18,12 @@ use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
-use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
+use crate::policy::service::{AskTls, Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via;
+use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -116,6 +118,7 @@ pub(super) struct ServiceSettings {
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
@@ -153,6 +156,7 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says, with the servers beside it.
@@ -164,6 +168,9 @@ pub(super) struct ConnectSettings {
     pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    pub(super) via: Option<ViaSettings>,
+    /// With `tls` only.
+    pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
 }
@@ -183,6 +190,15 @@ pub(super) struct CheckSettings {
     pub(super) spec: CheckSpec,
     /// As written, or as the kind wants it.
     pub(super) tls: Option<bool>,
+}
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: via::Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.server]]` says.

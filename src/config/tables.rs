@@ -62,13 +62,17 @@ pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]"
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
 pub(super) const PROXY_PROTOCOL: Table =
-    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "tls", "send_proxy"] };
+    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "allow", "proxy", "starttls", "opportunistic", "tls", "send_proxy"],
+};
+pub(super) const CONNECT_PROXY: Table =
+    Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
 pub(super) const SEND_PROXY: Table =
-    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
+    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs", "confirm"] };
 pub(super) const ACCEPT_TLS: Table = Table {
     title: "[[service]] accept.tls",
     keys: &[
@@ -148,7 +152,7 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 23] = [
+pub const TABLES: [&Table; 24] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -164,6 +168,7 @@ pub const TABLES: [&Table; 23] = [
     &PROXY_PROTOCOL,
     &ACCEPT_TLS,
     &CONNECT,
+    &CONNECT_PROXY,
     &SEND_PROXY,
     &CONNECT_TLS,
     &CHECK,

@@ -93,8 +93,8 @@ fn choose(
     if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
         return Err(failed(tried, TAKEN_OUT));
     }
-    // Who comes now stands behind those who wait.
-    let is_next = tried.waits.is_some() || upstream.waiting.is_empty();
+    // Who comes now stands behind those who wait, and who waits takes no place before it is called.
+    let is_next = tried.called || tried.waits.is_none() && upstream.waiting.is_empty();
     let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
     match picked {
         Picked::Server(place, held) => {
@@ -133,7 +133,7 @@ fn stand_in_line(
     pair: &Pair,
     upstream: &Upstream,
     tried: &mut Attempt,
-    ctx: &Ctx,
+    ctx: &mut Ctx,
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
@@ -153,11 +153,14 @@ fn stand_in_line(
             let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
             let until = ctx.now + line.patience;
             tried.waits = Some((ticket, until));
-            // One may have left just before we stood in the line, and called nobody.
-            call_next(line, &*ctx.asks);
             until
         }
     };
+    // One may have left just before we stood in the line, or a server may have come back: nobody was called for that.
+    if let Picked::Server(_, held) = pick(pair, upstream, tried, ctx) {
+        drop(held);
+        call_next(line, &*ctx.asks);
+    }
     Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))
 }
 
@@ -282,6 +285,8 @@ fn is_the_servers(reason: &Reason) -> bool {
         reason,
         Reason::Handshake(Side::Server, ..)
             | Reason::HandshakeTimeout(Side::Server)
+            | Reason::Via(_)
+            | Reason::Unconfirmed(_)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

@@ -27,4 +27,5 @@ pub mod tls_spec;
 mod tls_tickets;
 pub mod track;
 pub mod upstream;
+pub mod via;
 pub mod waiting;

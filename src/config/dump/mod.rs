@@ -108,6 +108,8 @@ struct Service {
 struct Accept {
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    starttls: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_protocol: Option<ProxyProtocol>,
@@ -157,6 +159,7 @@ impl Service {
             monitor: service.monitor.as_ref().map(Monitor::of),
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
+                starttls: service.starttls.map(|protocol| protocol.value.name),
                 tls: service.accept_tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, false)),
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },

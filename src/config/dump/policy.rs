@@ -11,8 +11,10 @@ use crate::config::route::FALLBACKS;
 use crate::config::rule::action_word;
 use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
+    ViaSettings,
 };
 use crate::config::values::{Counted, format_rate};
+use crate::config::via::KINDS;
 use crate::policy::reply::Reply;
 use crate::policy::rules::Action;
 use crate::policy::service::{RouteAction, SendProxy};
@@ -34,6 +36,7 @@ pub(super) struct ProxyProtocol {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Vec<String>>,
     others: &'static str,
+    confirm: bool,
 }
 
 #[derive(Serialize)]
@@ -44,9 +47,25 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Proxy>,
+    starttls: Option<&'static str>,
+    /// Nothing without `starttls`: there, writing it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opportunistic: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<ConnectTls>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    kind: &'static str,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +74,8 @@ struct Send {
     /// Nothing in version 1: there, writing it is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     tlvs: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -150,7 +171,11 @@ impl Monitor {
 
 impl ProxyProtocol {
     pub(super) fn of(proxy: &ProxySettings) -> Self {
-        Self { from: proxy.from.as_ref().map(networks), others: word(&OTHERS, proxy.others) }
+        Self {
+            from: proxy.from.as_ref().map(networks),
+            others: word(&OTHERS, proxy.others),
+            confirm: proxy.confirm,
+        }
     }
 }
 
@@ -159,8 +184,22 @@ impl Connect {
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
+            proxy: connect.via.as_ref().map(Proxy::of),
+            starttls: connect.starttls.map(|asks| asks.value.protocol.name),
+            opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
+        }
+    }
+}
+
+impl Proxy {
+    fn of(via: &ViaSettings) -> Self {
+        Self {
+            kind: word(&KINDS, via.kind),
+            address: address(&via.endpoint),
+            user: via.login.as_ref().map(|(user, _)| user.clone()),
+            password_file: via.login.as_ref().map(|(_, file)| path(&file.value)),
         }
     }
 }
@@ -169,7 +208,12 @@ impl Send {
     fn of(mut send: SendProxy) -> Self {
         let tlvs = TLVS.iter().filter(|(_, switch)| *switch(&mut send.tlvs));
         let tlvs: Vec<_> = tlvs.map(|(name, _)| *name).collect();
-        Self { version: word(&VERSIONS, send.version), tlvs: (send.version == Version::V2).then_some(tlvs) }
+        let second = send.version == Version::V2;
+        Self {
+            version: word(&VERSIONS, send.version),
+            tlvs: second.then_some(tlvs),
+            confirm: second.then_some(send.confirm),
+        }
     }
 }
 

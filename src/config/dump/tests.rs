@@ -39,6 +39,7 @@ check = { kind = "send", send = "x\r\n", expect = "y", port = 1, tls = false, in
 passive = { fails = 2, window = "3s", pause = "4s", max_pause = "5s" }
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
+starttls = "imap"
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -55,6 +56,8 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+starttls = "imap"
+opportunistic = true
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 [service.connect.tls]
 ca = "/ca.pem"
@@ -105,7 +108,7 @@ source = ["10.0.0.0/8"]
 fallback = ["unknown-name", "no-name"]
 action = "connect"
 tls = { certificate = "r.pem", verify = "none" }
-connect = { address = "h:1", send_proxy = "v1" }
+connect = { address = "h:1", proxy = { kind = "socks5", address = "p:2", user = "u", password_file = "w" }, send_proxy = "v1" }
 [[service.route]]
 sni = ["b.example"]
 tls = { client_ca = "r-ca.pem", min_version = "1.2", max_version = "1.2" }
@@ -161,6 +164,10 @@ name = "six"
 peek = "http"
 accept = "*:3"
 connect = { address = "*:80", allow = ["10.0.0.0/8"] }
+[[service]]
+name = "chained"
+accept = { address = "unix:second", proxy_protocol = { confirm = true } }
+connect = { address = "unix:third", send_proxy = { version = "v2", confirm = true } }
 [[service]]
 name = "five"
 accept = { address = "*:2", tls = { alpn = ["h2"], min_version = "1.3" } }
