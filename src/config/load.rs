@@ -224,12 +224,23 @@ impl Loader<'_> {
         connect: &ConnectSettings,
     ) -> Option<Arc<CheckSpec>> {
         let CheckSettings { spec, tls } = written.value.as_ref()?;
-        let has_tls = connect.tls.is_some();
+        // What is wrong is said once, though several routes may inherit it.
+        let has_tls = connect.tls.is_some() && connect.starttls.is_none();
         if let (Some(true), false) = (tls, has_tls) {
-            // Said once, though several routes may inherit it.
+            let lacks = if connect.tls.is_some() { "asks for it first (`starttls`)" } else { "has no `tls`" };
             self.report
-                .error(written.place, "a check within TLS, where `connect` has no `tls`")
-                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+                .error(written.place, format!("a check within TLS, where `connect` {lacks}"))
+                .help("take another kind of check, as in check = \"tcp\"");
+        }
+        if connect.via.is_some() {
+            self.report
+                .error(written.place, "`check` where `connect` goes through a proxy (`via`)")
+                .help("leave it out: checks go straight to the servers");
+        }
+        if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
+            self.report
+                .error(written.place, "`check` where the client names the server")
+                .help("leave it out: such servers are not known before");
         }
         let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
         Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))

@@ -14,6 +14,7 @@ mod harness;
 
 mod certificates;
 mod chains;
+mod checks;
 mod churn;
 mod closing;
 mod command_line;

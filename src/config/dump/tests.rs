@@ -36,6 +36,8 @@ timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", l
 limit = { max_connections = 8, rate = "9/10s", lifetime = "11h", lifetime_jitter = "12m", bandwidth = { up = "13MiB/14s", down = "15KiB/16ms" }, connection_bandwidth = { up = "17MiB/18s", down = "19KiB/20ms" } }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
+check = { kind = "send", send = "x\r\n", expect = "y", port = 1, tls = false, interval = "9s", timeout = "1s", rise = 7, fall = 8 }
+passive = { fails = 2, window = "3s", pause = "4s", max_pause = "5s" }
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
 starttls = "imap"
@@ -129,15 +131,19 @@ sni = ["c.example"]
 balance = "random2"
 retries = 0
 queue = { length = 0 }
+check = { kind = "mysql", user = "me" }
+passive = false
 [[service.route.server]]
 name = "one"
 address = "10.0.0.1:1"
 weight = 3
 max_connections = 5
 slow_start = "8s"
+check = "tcp"
 [[service.route.server]]
 address = "unix:two"
 backup = true
+check = false
 [[service.route]]
 sni_regex = ["x"]
 action = "reject"
@@ -154,7 +160,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
+server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"

@@ -4,6 +4,7 @@
 mod control;
 mod layers;
 mod refused;
+mod refused_health;
 mod refused_layers;
 
 use super::raw::Document;
