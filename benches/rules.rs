@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
-use tunnel::policy::rules::{Action, Judgement, Known, RuleSpec, RuleState, Rules, Stage};
 use tunnel::policy::bucket::Rate;
+use tunnel::policy::rules::{Action, Judgement, Known, RuleSpec, RuleState, Rules, Stage};
 use tunnel::policy::track::{Limits, Tables};
 
 const SOURCES: u32 = 100_000;

@@ -76,6 +76,8 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
             ("[[service.route]]", "tls") => "[[service]] accept.tls".to_owned(),
             ("[[service.route]]", "connect") => "[[service]] connect".to_owned(),
             ("[[service.route]]", "queue") => "[[service]] queue".to_owned(),
+            ("[[service.route]]" | "[[service.server]]", "check") => "[[service]] check".to_owned(),
+            ("[[service.route]]", "passive") => "[[service]] passive".to_owned(),
             ("[global]" | "[control]" | "[[service]]" | "[[service.rule]]", key) => format!("{title} {key}"),
             _ => format!("{title}.{key}"),
         };

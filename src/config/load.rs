@@ -8,28 +8,36 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, OutgoingSettings, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings,
-    RuleSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, OutgoingSettings, QUEUE_LENGTH,
+    QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls,
+    TlsPlaces,
 };
-use super::{Bind, LoadContext, control, socket};
+use super::via::{self, destination};
+use super::{Bind, LoadContext, control, socket, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::outgoing::{Outgoing, Source};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
 use crate::sys::listening::ListenOptions;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -69,6 +77,7 @@ struct Loaded {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
+    users: Option<Users>,
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
@@ -95,6 +104,27 @@ struct Common<'s> {
     outgoing: Option<Arc<Outgoing>>,
 }
 
+/// What a route says of checks and pauses, and what its service says of those.
+#[derive(Clone, Copy)]
+struct Health<'s> {
+    own: &'s HealthSettings,
+    inherited: Option<&'s HealthSettings>,
+}
+
+impl<'s> Health<'s> {
+    fn both(self) -> impl Iterator<Item = &'s HealthSettings> {
+        [Some(self.own), self.inherited].into_iter().flatten()
+    }
+
+    fn check(self) -> Option<&'s At<Option<CheckSettings>>> {
+        self.both().find_map(|health| health.check.as_ref())
+    }
+
+    fn passive(self) -> Passive {
+        self.both().find_map(|health| health.passive).unwrap_or_default()
+    }
+}
+
 impl Loader<'_> {
     fn service(&mut self, service: &ServiceSettings) -> Loaded {
         let shared = service.shared_tls();
@@ -103,11 +133,13 @@ impl Loader<'_> {
         let outgoing = service.connect.as_ref().and_then(|connect| self.outgoing(connect));
         let mut common = Common { shared, clients: HashMap::new(), outgoing };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), service.spread, &mut common);
+            let health = Health { own: &service.health, inherited: None };
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
+            let via = self.via(service.connect.as_ref());
             let outgoing = common.outgoing.take();
             let route = route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream);
-            vec![Route { outgoing, ..route }]
+            vec![Route { via, outgoing, ..route }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
@@ -117,8 +149,10 @@ impl Loader<'_> {
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
+            users: self.users(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
             routes,
             table: self.table(service),
@@ -141,12 +175,18 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, written.spread.or(service.spread), common);
+        let health = Health { own: &written.health, inherited: Some(&service.health) };
+        let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
+        let via = self.via(connect);
         let outgoing = match &written.connect {
             Some(own) => self.outgoing(own),
             None => common.outgoing.clone(),
         };
-        Route { outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+        Route { via, outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
     }
 
     /// How sockets towards the servers of a `connect` are opened, if not as usual.
@@ -162,11 +202,13 @@ impl Loader<'_> {
         &mut self,
         connect: Option<&'s ConnectSettings>,
         spread: Spread,
+        health: Health<'_>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = upstream(servers, requested, spread);
+        let check = health.check().and_then(|check| self.check(check, connect));
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { passive: health.passive(), ..upstream(servers, requested, spread) };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -175,25 +217,68 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        // What is wrong is said once, though several routes may inherit it.
+        let has_tls = connect.tls.is_some() && connect.starttls.is_none();
+        if let (Some(true), false) = (tls, has_tls) {
+            let lacks = if connect.tls.is_some() { "asks for it first (`starttls`)" } else { "has no `tls`" };
+            self.report
+                .error(written.place, format!("a check within TLS, where `connect` {lacks}"))
+                .help("take another kind of check, as in check = \"tcp\"");
+        }
+        if connect.via.is_some() {
+            self.report
+                .error(written.place, "`check` where `connect` goes through a proxy (`via`)")
+                .help("leave it out: checks go straight to the servers");
+        }
+        if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
+            self.report
+                .error(written.place, "`check` where the client names the server")
+                .help("leave it out: such servers are not known before");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
+        let mut own = |written: &ServerSettings| match &written.check {
+            Some(own) => self.check(own, connect),
+            None => check.cloned(),
+        };
+        let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
         let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
+            let addresses = self.resolve(via.map_or(endpoint, |via| &via.endpoint)).unwrap_or_default();
             addresses
-                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
+                .into_iter()
+                .map(|address| Server {
+                    destination: destination.clone(),
+                    ..Server::new(name.into(), address, tls_name.clone(), Arc::default())
+                })
                 .collect()
         };
         let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
-        let mut servers: Vec<Server> = listed.collect();
-        for written in &connect.servers {
+        let mut servers: Vec<Server> =
+            listed.map(|server| Server { check: check.cloned(), ..server }).collect();
+        for (written, check) in connect.servers.iter().zip(own) {
             let found = found(&written.endpoint, &written.name.value);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
                 max_connections: written.max_connections.unwrap_or(u32::MAX),
                 slow_start: written.slow_start.unwrap_or_default(),
+                check: check.clone(),
                 ..server
             }));
         }
@@ -205,7 +290,9 @@ impl Loader<'_> {
             Target::Requested(port) => Some(port),
             _ => None,
         })?;
-        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+        let allow = self.networks(connect.allow.as_ref()).unwrap_or_default();
+        let (names, ports) = (connect.names.clone().into(), connect.ports.clone().into());
+        Some(Requested { port, allow, names, ports })
     }
 
     fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
@@ -219,6 +306,11 @@ impl Loader<'_> {
         }
         let monitor = service.monitor.as_ref()?;
         Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn users(&mut self, service: &ServiceSettings) -> Option<Users> {
+        let file = service.socks.as_ref()?;
+        socks::load(&file.value, file.place, self.report)
     }
 
     fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
@@ -315,6 +407,7 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
     Route {
         name: name.into(),
@@ -322,6 +415,8 @@ fn route(
         accept_tls,
         upstream,
         connect_tls,
+        via: None,
+        starttls,
         send_proxy,
         quota: None,
         stats,
@@ -341,6 +436,7 @@ fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread
         balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
         attempts,
         waiting: Arc::new(Waiting::new(length, patience)),
+        passive: Passive::default(),
         requested,
         named: Arc::default(),
     }
@@ -409,6 +505,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        users: loaded.users,
+        starttls: settings.starttls.map(|protocol| protocol.value),
         quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,

@@ -32,10 +32,13 @@ pub(super) const SERVICE: Table = Table {
         "name",
         "mode",
         "reply",
+        "socks",
         "monitor",
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -62,14 +65,15 @@ pub(super) const CONNECTION_BANDWIDTH: Table =
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
+pub(super) const SOCKS: Table = Table { title: "[[service]] socks", keys: &["users"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table = Table {
     title: "[[service]] accept",
-    keys: &["address", "owner", "group", "mode", "socket", "tls", "proxy_protocol"],
+    keys: &["address", "owner", "group", "mode", "socket", "starttls", "tls", "proxy_protocol"],
 };
 pub(super) const ACCEPT_SOCKET: Table = Table {
     title: "[[service]] accept.socket",
@@ -112,13 +116,27 @@ pub(super) const CONNECT_SOCKET: Table = Table {
 pub(super) const CONNECT_KEEPALIVE: Table =
     Table { title: "[[service]] connect.socket.keepalive", keys: KEEPALIVE.keys };
 pub(super) const PROXY_PROTOCOL: Table =
-    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
+    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
 pub(super) const CONNECT: Table = Table {
     title: "[[service]] connect",
-    keys: &["address", "allow", "source", "socket", "tls", "send_proxy"],
+    keys: &[
+        "address",
+        "allow",
+        "names",
+        "ports",
+        "source",
+        "socket",
+        "proxy",
+        "starttls",
+        "opportunistic",
+        "tls",
+        "send_proxy",
+    ],
 };
+pub(super) const CONNECT_PROXY: Table =
+    Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
 pub(super) const SEND_PROXY: Table =
-    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
+    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs", "confirm"] };
 pub(super) const ACCEPT_TLS: Table = Table {
     title: "[[service]] accept.tls",
     keys: &[
@@ -130,6 +148,7 @@ pub(super) const ACCEPT_TLS: Table = Table {
         "ciphersuites",
         "groups",
         "alpn",
+        "key_log",
         "client_ca",
         "verify",
     ],
@@ -147,10 +166,19 @@ pub(super) const CONNECT_TLS: Table = Table {
         "ciphers",
         "ciphersuites",
         "groups",
+        "sni",
         "alpn",
+        "pin",
+        "key_log",
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -179,6 +207,8 @@ pub(super) const ROUTE: Table = Table {
         "limit",
         "tls",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -186,12 +216,12 @@ pub(super) const ROUTE: Table = Table {
     ],
 };
 
-/// A route's `limit` has the keys of the service's, as its `tls` and `connect` have those, and is described there.
+/// A route's `tls`, `connect`, `limit`, `check` and `passive` have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 27] = [
+pub const TABLES: [&Table; 31] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -205,6 +235,7 @@ pub const TABLES: [&Table; 27] = [
     &SERVICE_LIMIT,
     &BANDWIDTH,
     &CONNECTION_BANDWIDTH,
+    &SOCKS,
     &MONITOR,
     &ACCEPT,
     &ACCEPT_SOCKET,
@@ -213,8 +244,11 @@ pub const TABLES: [&Table; 27] = [
     &PROXY_PROTOCOL,
     &ACCEPT_TLS,
     &CONNECT,
+    &CONNECT_PROXY,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

@@ -14,6 +14,7 @@ use super::relay::BothReady;
 use crate::channel::Flow;
 use crate::error::Reason;
 use crate::event::Verdict;
+use crate::handshake::answer;
 use crate::policy::bandwidth::{Meter, Meters};
 use crate::policy::quota::Quota;
 use std::time::{Duration, Instant};
@@ -136,6 +137,10 @@ impl Connection {
                 let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
                 match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
                     Ok(()) => self.advance(ctx),
+                    Err(reason) if answer::refuse(pair, &reason, ctx) => {
+                        self.tell_failure(&reason, ctx);
+                        self.hear_out(reason, ctx)
+                    }
                     Err(reason) => Verdict::Close(reason),
                 }
             }

@@ -18,7 +18,7 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, Step, connect, rules};
+use crate::handshake::{Cursor, Progress, Step, answer, connect, rules};
 use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Tells, once, of a failure, while it is known what the connection was doing.
-    fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
+    pub(super) fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
         if !mem::replace(&mut self.told, true) {
             last_words::tell_failure(&self.subject(), reason, ctx);
         }
@@ -110,6 +110,7 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    connect::succeeded(&self.pair, &self.plan.service, ctx);
                     self.pair.attempt = None;
                     self.relayed = ctx.stamp();
                     self.set_alarms(ctx);
@@ -239,6 +240,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
+        let told = answer::refuse(&mut self.pair, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);
@@ -251,11 +253,15 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
+            | Reason::Starttls(Side::Client, _)
+            | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
+            | Reason::BadAsking(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             // Whoever comes beyond a limit must not fill the places of all services while it is told so.
             Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }
     }
@@ -305,7 +311,7 @@ impl Connection {
     }
 
     /// An ordinary close, when the client has been heard out.
-    fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::hear_out(reason, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));

@@ -17,6 +17,9 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use crate::wire::starttls::mysql::Turn;
+use crate::wire::starttls::{Exchange, Outcome};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +38,10 @@ pub struct Pair {
     pub stays: Stays,
     /// While a server is being searched.
     pub attempt: Option<Box<Attempt>>,
+    /// While a side is being taken to TLS, or a server's greeting is taken in.
+    pub talk: Option<Box<Talk>>,
+    /// Where a login is carried between the sides.
+    pub login: Option<Box<Carried>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
@@ -90,6 +97,10 @@ pub struct Facts {
     /// Whether one was picked.
     pub picked: bool,
     pub accepted: Instant,
+    /// Where the client begins in clear: TLS was agreed on and comes next.
+    pub tls_begun: bool,
+    /// The server declined TLS, and that is allowed.
+    pub stays_clear: bool,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
     /// The server that is tried or was reached, by its place in the upstream.
@@ -98,8 +109,28 @@ pub struct Facts {
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// The port that the client asked for, where it says that.
+    pub asked_port: Option<u16>,
+    /// How the last attempt to connect failed, as far as the system tells.
+    pub failed: Option<io::ErrorKind>,
+    /// What it still waits to be told of the way to its server.
+    pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
     pub resolve: Option<Resolve>,
+}
+
+/// Who wants to be told how the way to the server ended, ahead of all that the server says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaits {
+    #[default]
+    Nothing,
+    /// The tunnel before us: a frame (`wire/confirmation.rs`).
+    Confirmation,
+    /// A client of mode "socks", by what it speaks.
+    Socks4,
+    Socks5,
+    /// CONNECT of HTTP.
+    Connect,
 }
 
 /// A question for addresses.
@@ -176,6 +207,41 @@ pub struct Attempt {
     pub failure: Option<Box<str>>,
 }
 
+/// An exchange with one side, ahead of TLS or of the relay.
+#[derive(Debug)]
+pub struct Talk {
+    pub exchange: Exchange,
+    /// What was read out of TLS and not heard; bare streams keep it themselves.
+    pub input: Vec<u8>,
+    /// How it ended, while the last words leave.
+    pub outcome: Option<Outcome>,
+}
+
+/// A login that is carried between the two sides, packet by packet.
+#[derive(Debug)]
+pub struct Carried {
+    pub stage: Stage,
+    /// What goes out next.
+    pub packet: Vec<u8>,
+    /// What goes out after the wish for TLS.
+    pub rest: Vec<u8>,
+    /// Packets so far.
+    pub count: u8,
+}
+
+/// Whose packet it is that goes out next, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server's first, to the client.
+    Challenge,
+    /// The wish for TLS, to the server.
+    Wish,
+    /// The client's, to the server.
+    ToServer,
+    /// The server's, to the client, and who speaks then.
+    ToClient(Turn),
+}
+
 impl Pair {
     /// A pair whose client has just been accepted; each direction may hold `buffer` bytes.
     pub fn new(socket: Socket, client: Address, buffer: usize, now: Instant) -> Self {
@@ -195,14 +261,21 @@ impl Pair {
                 route: 0,
                 picked: false,
                 accepted: now,
+                tls_begun: false,
+                stays_clear: false,
                 shaken: None,
                 server: 0,
                 connect_time: None,
                 queued: 0,
+                asked_port: None,
+                failed: None,
+                awaits: Awaits::Nothing,
                 resolve: None,
             },
             stays: Stays::default(),
             attempt: None,
+            talk: None,
+            login: None,
             key: None,
             answer: None,
             held: None,

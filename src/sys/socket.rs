@@ -6,13 +6,14 @@
 
 use super::address::Address;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
-    sockopt,
+    self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
 };
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
 const TCP_CLOSE: u8 = 7;
@@ -59,6 +60,30 @@ impl Socket {
         }
     }
 
+    /// Opens a socket for connections that only ask whether somebody listens, and are reset at once: the last word of TCP's
+    /// handshake is held back (TCP_QUICKACK, tcp(7)), and the reset that goes instead makes the peer's kernel forget all, so
+    /// that its process is never woken for nothing.
+    pub fn knocking(address: &Address) -> io::Result<Self> {
+        let socket = Self(open(address)?);
+        socket.hold_back();
+        Ok(socket)
+    }
+
+    /// Ends its connection by a reset and makes it as new (connect(2), AF_UNSPEC), which costs a third less than another one.
+    pub fn knock_again(&self) -> io::Result<()> {
+        // SAFETY: sockaddr is plain old data for which all zeroes is a valid value (AF_UNSPEC).
+        let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+        // SAFETY: pointer and length describe `nowhere`, which connect(2) only reads.
+        let result = unsafe { libc::connect(self.0.as_raw_fd(), &raw const nowhere, length_of(&nowhere)) };
+        Errno::result(result)?;
+        self.hold_back();
+        Ok(())
+    }
+
+    fn hold_back(&self) {
+        let _tcp_only = set_int(&self.0, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0);
+    }
+
     pub fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
         Ok(socket::recv(self.0.as_raw_fd(), into, MsgFlags::empty())?)
     }
@@ -71,6 +96,41 @@ impl Socket {
     pub fn send_both(&self, first: &[u8], then: &[u8]) -> io::Result<usize> {
         let parts = [IoSlice::new(first), IoSlice::new(then)];
         Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None)?)
+    }
+
+    /// Whether it leads to a process on this machine through the file system or an abstract name (unix(7)).
+    pub fn is_unix(&self) -> bool {
+        self.local_address().is_ok_and(|address| !matches!(address, Address::Inet(_)))
+    }
+
+    /// Sends bytes and, with the first of them, another socket (SCM_RIGHTS, unix(7)); over a unix socket only.
+    pub fn send_with(&self, bytes: &[u8], passed: &Self) -> io::Result<usize> {
+        let descriptors = [passed.0.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&descriptors)];
+        let parts = [IoSlice::new(bytes)];
+        Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
+    }
+
+    /// Receives bytes and a descriptor, if one was passed with them: it is taken for a socket, and whatever else it is,
+    /// every call on it fails.
+    pub fn recv_with(&self, into: &mut [u8]) -> io::Result<(usize, Option<Self>)> {
+        let mut control = nix::cmsg_space!([RawFd; 1]);
+        let mut parts = [IoSliceMut::new(into)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = socket::recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+        let bytes = message.bytes;
+        let mut passed = None;
+        for control in message.cmsgs()? {
+            let ControlMessageOwned::ScmRights(descriptors) = control else { continue };
+            for descriptor in descriptors {
+                // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+                let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+                // Whatever the sender thought of: no call on it may wait.
+                fcntl(&owned, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                passed.get_or_insert(Self(owned));
+            }
+        }
+        Ok((bytes, passed))
     }
 
     /// The address at which the peer reached us.
@@ -165,6 +225,14 @@ pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
 }
 
+/// Whether a connect failed for something that this machine lacks (connect(2), socket(2)): that says nothing of the peer.
+pub fn is_our_lack(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
+}
+
 /// The size of what is handed to the kernel, as it counts.
 pub(super) fn length_of<T>(value: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0)
@@ -229,7 +297,7 @@ pub(super) fn from_kernel(storage: &SockaddrStorage) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::listening::Listening;
+    use crate::sys::listening::{AcceptError, Listening, accept_error};
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -250,6 +318,23 @@ mod tests {
         for (ip, expected) in [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("192.0.2.1", false)]
         {
             assert_eq!(is_local(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
+
+    #[test]
+    fn who_knocks_is_told_that_somebody_listens_and_wakes_nobody() {
+        let listening = Listening::bind(&local(0), false).unwrap();
+        let socket = Socket::knocking(&listening.address).unwrap();
+        for _ in 0..3 {
+            while socket.connect_again(&listening.address).unwrap() == Connecting::InProgress {}
+            assert!(listening.accept().is_err(), "the connection is half a one");
+            socket.knock_again().unwrap();
+            assert_eq!(accept_error(&listening.accept().unwrap_err()), AcceptError::Empty);
+        }
+        drop(listening);
+        let gone = local(1);
+        while let Ok(state) = socket.connect_again(&gone) {
+            assert_eq!(state, Connecting::InProgress, "nobody listens there");
         }
     }
 

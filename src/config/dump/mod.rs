@@ -7,6 +7,7 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod health;
 mod limit;
 mod policy;
 mod server;
@@ -16,6 +17,7 @@ mod tests;
 mod tls;
 
 use self::control::Control;
+use self::health::{Check, PassiveTable, Switched};
 use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::server::{Server, Spread};
@@ -81,6 +83,8 @@ struct Service {
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socks: Option<Socks>,
     /// Not where nobody is listened to.
     #[serde(skip_serializing_if = "Option::is_none")]
     peek: Option<&'static str>,
@@ -91,6 +95,11 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    /// Not where nobody is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     timeout: Timeout,
@@ -104,10 +113,17 @@ struct Service {
     route: Vec<Route>,
 }
 
+/// Nothing where everybody may ask.
+#[derive(Serialize)]
+struct Socks {
+    users: String,
+}
+
 #[derive(Serialize)]
 struct Accept {
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    starttls: Option<&'static str>,
     owner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
@@ -158,6 +174,7 @@ impl Service {
             name: service.name.clone(),
             mode: service.mode.name,
             reply: service.reply.as_ref().map(|reply| reply.written.to_string()),
+            socks: service.socks.as_ref().map(|users| Socks { users: path(&users.value) }),
             peek: service.reply.is_none().then(|| word(&PEEKS, service.peek)),
             buffer: format_size(u64::try_from(service.buffer).unwrap_or(u64::MAX)),
             truncation: match service.truncation {
@@ -167,6 +184,7 @@ impl Service {
             monitor: service.monitor.as_ref().map(Monitor::of),
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
+                starttls: service.starttls.map(|protocol| protocol.value.name),
                 owner: name(permit.and_then(|permit| permit.owner.as_ref())),
                 group: name(permit.and_then(|permit| permit.group.as_ref())),
                 mode: permit.map(|permit| format!("{:04o}", permit.mode)),
@@ -175,6 +193,11 @@ impl Service {
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            check: service.health.check.as_ref().map(health::check),
+            passive: service
+                .mode
+                .connects
+                .then(|| health::passive(&service.health.passive.unwrap_or_default())),
             spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
             limit: service.limit.as_ref().map(Limit::of),
