@@ -10,6 +10,7 @@ pub mod hostname;
 mod names;
 pub mod networks;
 pub mod reply;
+pub mod resolved;
 pub mod route_table;
 pub mod rules;
 pub mod service;

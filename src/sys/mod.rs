@@ -14,6 +14,7 @@ pub mod eventfd;
 pub mod identity;
 pub mod openssl;
 pub mod process;
+pub mod random;
 pub mod signals;
 pub mod socket;
 pub mod splice;

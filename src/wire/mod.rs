@@ -4,6 +4,7 @@
 pub mod client_hello;
 #[cfg(test)]
 mod corpus;
+pub mod dns;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;
