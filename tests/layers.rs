@@ -97,6 +97,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "crossbeam_queue",
         &[
             "daemon/inbox.rs",
+            "daemon/keeper.rs",
             "daemon/queue.rs",
             "daemon/reload.rs",
             "daemon/tasks.rs",

@@ -9,6 +9,7 @@
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
 use super::report::{Place, Report};
+use super::resolver::{Kept, first_answers};
 use super::settings::{
     ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
     TlsPlaces,
@@ -16,6 +17,7 @@ use super::settings::{
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
 use crate::policy::networks::Networks;
+use crate::policy::resolved::Watch;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -24,6 +26,7 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
 use std::collections::HashMap;
@@ -32,35 +35,43 @@ use std::sync::Arc;
 /// The name of the only route of a service that has none written.
 const ROUTE: &str = "default";
 
+/// What a configuration comes to.
+pub(super) struct Loaded {
+    pub(super) listeners: Vec<Bind>,
+    pub(super) control: ControlSettings,
+    pub(super) resolver: Arc<resolver::Resolver>,
+    pub(super) names: Vec<Kept>,
+}
+
 /// Loads everything; `None` when the report has errors, from here or from before.
-pub(super) fn load(
-    settings: &Settings,
-    context: &LoadContext,
-    report: &mut Report,
-) -> Option<(Vec<Bind>, ControlSettings)> {
+pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Report) -> Option<Loaded> {
     let mut loader = Loader {
         // What was refused may be missing from a route, which then seems to take more than it does.
         compares_routes: !report.has_errors(),
         resolver: Resolver::default(),
         networks: Reader::default(),
         taken: Vec::new(),
+        watches: Vec::new(),
         workers: settings.global.workers,
         context,
         report,
     };
-    let all: Vec<Loaded> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let all: Vec<Parts> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let watches = loader.watches;
     let control = control::load(&settings.control, report);
     if report.has_errors() {
         return None;
     }
+    let resolver = context.resolver.get().next(settings.resolver.clone());
+    let names = first_answers(&resolver, watches, report);
     let services = settings.services.iter().zip(all);
-    let binds = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
+    let listeners = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
     context.marks.tidy();
-    Some((binds, control))
+    Some(Loaded { listeners, control, resolver, names })
 }
 
 /// What one service needs from the system.
-struct Loaded {
+struct Parts {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
@@ -76,6 +87,8 @@ struct Loader<'a> {
     networks: Reader,
     /// The addresses that are listened on so far.
     taken: Vec<(Address, Place)>,
+    /// The names that servers are reached by, each where it is written.
+    watches: Vec<(Arc<Watch>, Place)>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -88,7 +101,7 @@ struct Common<'s> {
 }
 
 impl Loader<'_> {
-    fn service(&mut self, service: &ServiceSettings) -> Loaded {
+    fn service(&mut self, service: &ServiceSettings) -> Parts {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
@@ -100,7 +113,7 @@ impl Loader<'_> {
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
-        Loaded {
+        Parts {
             accept: self.listen_on(&service.accept),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
@@ -321,7 +334,7 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 }
 
 /// One plan for the service, shared by all its addresses.
-fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) -> Vec<Bind> {
     for route in &mut loaded.routes {
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));

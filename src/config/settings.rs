@@ -19,6 +19,7 @@ use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Tru
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::resolver;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ pub struct Global {
 pub(super) struct Settings {
     pub(super) global: Global,
     pub(super) control: Control,
+    pub(super) resolver: resolver::Settings,
     pub(super) services: Vec<ServiceSettings>,
 }
 

@@ -14,7 +14,7 @@ pub struct Table {
 }
 
 pub(super) const TOP: Table =
-    Table { title: "top level", keys: &["include", "global", "control", "service"] };
+    Table { title: "top level", keys: &["include", "global", "control", "resolver", "service"] };
 pub(super) const GLOBAL: Table =
     Table { title: "[global]", keys: &["workers", "max_connections", "log", "shutdown_timeout"] };
 pub(super) const LOG: Table =
@@ -26,6 +26,10 @@ pub(super) const CONTROL: Table = Table {
 pub(super) const CONTROL_TOKEN: Table = Table { title: "[control] tokens", keys: &["file", "level"] };
 pub(super) const CONTROL_CERTIFICATE: Table =
     Table { title: "[control] certificates", keys: &["cn", "level"] };
+pub(super) const RESOLVER: Table = Table {
+    title: "[resolver]",
+    keys: &["servers", "hosts", "min", "max", "negative", "stale", "timeout", "attempts"],
+};
 pub(super) const SERVICE: Table = Table {
     title: "[[service]]",
     keys: &[
@@ -123,13 +127,14 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 19] = [
+pub const TABLES: [&Table; 20] = [
     &TOP,
     &GLOBAL,
     &LOG,
     &CONTROL,
     &CONTROL_TOKEN,
     &CONTROL_CERTIFICATE,
+    &RESOLVER,
     &SERVICE,
     &TIMEOUT,
     &MONITOR,

@@ -14,6 +14,7 @@ mod order;
 mod transport;
 
 use self::cache::{Cache, Key};
+use crate::live::{Live, View};
 use crate::policy::resolved::{ADDRESSES, Addresses, Question, Targets};
 use crate::wire::dns::Record;
 use std::fmt;
@@ -138,6 +139,20 @@ pub struct Counts {
 impl Counts {
     fn one(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The resolver of the configuration that applies.
+#[derive(Clone, Debug, Default)]
+pub struct Current(Arc<Live<Arc<Resolver>>>);
+
+impl Current {
+    pub fn get(&self) -> Arc<Resolver> {
+        Arc::clone(View::new(Arc::clone(&self.0)).get())
+    }
+
+    pub fn set(&self, resolver: Arc<Resolver>) {
+        self.0.set(resolver);
     }
 }
 

@@ -8,12 +8,14 @@
 
 mod control;
 mod policy;
+mod resolver;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::resolver::Resolver;
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
@@ -36,6 +38,7 @@ pub(super) fn dump(settings: &Settings) -> String {
             log: Log::of(&settings.global.log),
         },
         control: Control::of(&settings.control),
+        resolver: Resolver::of(&settings.resolver),
         service: settings.services.iter().map(Service::of).collect(),
     };
     // Only maps with keys that are no strings cannot be TOML, and there are none above.
@@ -47,6 +50,7 @@ struct File {
     global: Global,
     #[serde(skip_serializing_if = "Option::is_none")]
     control: Option<Control>,
+    resolver: Resolver,
     service: Vec<Service>,
 }
 

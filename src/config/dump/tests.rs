@@ -24,6 +24,15 @@ http = "127.0.0.1:9180"
 hosts = ["Stats.example.org"]
 tokens = [{ file = "token", level = "operate" }]
 certificates = [{ cn = "ops", level = "admin" }]
+[resolver]
+servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+hosts = "hosts"
+min = "2s"
+max = "10m"
+negative = "0s"
+stale = "1h"
+timeout = "500ms"
+attempts = 3
 [[service]]
 name = "one"
 mode = "relay"
@@ -180,6 +189,11 @@ fn defaults_are_filled_in_and_paths_are_absolute() {
         "address = [\"unix:/base/s\"]",
         "verify = true",
         "min_version = \"1.2\"",
+        "hosts = \"/etc/hosts\"",
+        "min = \"5s\"",
+        "max = \"1h\"",
+        "negative = \"10s\"",
+        "stale = \"1d\"",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }

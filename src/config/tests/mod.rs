@@ -5,6 +5,7 @@ mod control;
 mod layers;
 mod refused;
 mod refused_layers;
+mod resolver;
 
 use super::raw::Document;
 use super::settings::Settings;
@@ -31,6 +32,7 @@ fn context() -> LoadContext {
         registry: Registry::default(),
         marks: MarkBook::default(),
         tables: Tables::default(),
+        resolver: Current::default(),
         secret: ProcessSecret::of(7),
     }
 }
@@ -63,7 +65,7 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "top level" => format!("{key} = {value}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
-        "[control]" => format!("{title}\n{key} = {value}\n"),
+        "[control]" | "[resolver]" => format!("{title}\n{key} = {value}\n"),
         "[control] tokens" | "[control] certificates" => {
             let list = title.rsplit(' ').next().unwrap();
             format!("[control]\n{list} = [{{ {key} = {value} }}]\n")
