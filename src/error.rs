@@ -134,6 +134,8 @@ pub enum Reason {
     Target(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
+    /// Every server that could serve has as many connections as it may; how the wait for a place ended.
+    ServersFull(Box<str>),
     /// Somebody asked for its end through the control interface.
     Killed,
     /// We are stopping.
@@ -178,6 +180,7 @@ impl Reason {
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
             Self::Connect(_) => "connect-failed",
+            Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
             Self::Stopped => "stopped",
             Self::System(_) => "system",
@@ -194,7 +197,8 @@ impl Reason {
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
-            | Self::Connect(text) => Some(text.to_string()),
+            | Self::Connect(text)
+            | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
@@ -217,9 +221,11 @@ impl Reason {
             }
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
-            Self::Resolve(_) | Self::Target(_) | Self::Connect(_) | Self::ConnectTimeout => {
-                Some("connect-failed")
-            }
+            Self::Resolve(_)
+            | Self::Target(_)
+            | Self::Connect(_)
+            | Self::ServersFull(_)
+            | Self::ConnectTimeout => Some("connect-failed"),
             Self::System(_) => Some("system-failed"),
             Self::Panic => Some("worker-panicked"),
             _ => None,

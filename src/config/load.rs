@@ -11,11 +11,12 @@ use super::networks::Reader;
 use super::report::{Place, Report};
 use super::resolver::{Kept, first_answers};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, RouteSettings, RuleSettings, ServiceSettings, Settings, Tls,
-    TlsPlaces,
+    ConnectSettings, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
+    ServiceSettings, Settings, Spread, Tls, TlsPlaces,
 };
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
+use crate::policy::balance::Balance;
 use crate::policy::networks::Networks;
 use crate::policy::resolved::Watch;
 use crate::policy::route_table::{Match, RouteTable, Tie};
@@ -26,6 +27,7 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::waiting::Waiting;
 use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
@@ -107,7 +109,7 @@ impl Loader<'_> {
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
         let mut common = Common { shared, clients: HashMap::new() };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), &mut common);
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
             vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
         } else {
@@ -142,7 +144,7 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, common);
+        let upstream = self.upstream(connect, written.spread.or(service.spread), common);
         route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
     }
 
@@ -150,11 +152,12 @@ impl Loader<'_> {
     fn upstream<'s>(
         &mut self,
         connect: Option<&'s ConnectSettings>,
+        spread: Spread,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
         let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = Upstream { servers, requested, named: Arc::default() };
+        let upstream = upstream(servers, requested, spread);
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -165,17 +168,24 @@ impl Loader<'_> {
 
     fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
-        let mut servers = Vec::new();
-        for endpoint in &connect.addresses {
+        let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
-            let found = self.resolve(endpoint).unwrap_or_default();
-            servers.extend(found.into_iter().map(|address| Server {
-                name: endpoint.text.value.as_str().into(),
-                address,
-                tls_name: tls_name.as_deref().map(Into::into),
-                // Asked for once nothing can fail any more.
-                marks: None,
-                stats: Arc::default(),
+            let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
+            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            addresses
+                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
+                .collect()
+        };
+        let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
+        let mut servers: Vec<Server> = listed.collect();
+        for written in &connect.servers {
+            let found = found(&written.endpoint, &written.name.value);
+            servers.extend(found.into_iter().map(|server| Server {
+                weight: written.weight,
+                backup: written.backup,
+                max_connections: written.max_connections.unwrap_or(u32::MAX),
+                slow_start: written.slow_start.unwrap_or_default(),
+                ..server
             }));
         }
         servers
@@ -295,6 +305,23 @@ fn route(
     Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
 }
 
+/// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
+fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread) -> Upstream {
+    let bounded = servers.iter().any(|server| server.max_connections != u32::MAX);
+    let length = if bounded { spread.queue_length.unwrap_or(QUEUE_LENGTH) } else { 0 };
+    let patience = spread.queue_timeout.unwrap_or(QUEUE_TIMEOUT);
+    let attempts =
+        spread.retries.and_then(|retries| u32::try_from(retries).ok()).map_or(u32::MAX, |more| more + 1);
+    Upstream {
+        servers,
+        balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
+        attempts,
+        waiting: Arc::new(Waiting::new(length, patience)),
+        requested,
+        named: Arc::default(),
+    }
+}
+
 fn protocols(names: &[String]) -> Vec<Box<[u8]>> {
     names.iter().map(|name| name.as_bytes().into()).collect()
 }
@@ -339,6 +366,9 @@ fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) ->
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
         }
+        let upstream = &mut route.upstream;
+        let turns = upstream.servers.iter().filter_map(|server| Some(server.marks.as_ref()?.turn()));
+        upstream.balance = Balance::new(upstream.balance.kind, turns);
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);

@@ -22,6 +22,7 @@ mod report;
 mod resolver;
 mod route;
 mod rule;
+mod server;
 mod service;
 mod settings;
 mod side;

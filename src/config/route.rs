@@ -12,7 +12,7 @@ use super::service::Frame;
 use super::settings::{ConnectSettings, RouteSettings, Tls};
 use super::side::{check_connect, refuse_in_mode};
 use super::tls::{check_alpn, check_route};
-use super::{networks, reply, tables};
+use super::{networks, reply, server, tables};
 use crate::policy::route_table::Fallback;
 use crate::policy::service::RouteAction;
 use crate::policy::tls_spec::ServerTlsSpec;
@@ -76,17 +76,20 @@ fn check_one(
         needs.terminates(node.place, tls.spec.client_ca.is_some());
         Some(tls)
     });
-    let connect = fields.get("connect").and_then(|node| {
-        let called = format!("route {name:?} of {}", frame.called);
-        check_connect(node, &tables::ROUTE_CONNECT, &called, frame.directory, needs, report)
-    });
+    let servers =
+        server::check(fields, "[[service.route.server]]", &tables::ROUTE_SERVER, frame.directory, report);
+    let called = format!("route {name:?} of {}", frame.called);
+    let connect = fields.get("connect");
+    let connect =
+        check_connect(connect, servers, &tables::ROUTE_CONNECT, &called, frame.directory, needs, report);
+    let spread = server::check_spread(fields, report);
     if action == RouteAction::Connect {
         check_target(fields, &name, frame, inherited, report);
     }
     let goes_to = connect.as_ref().or(inherited.connect).filter(|_| action == RouteAction::Connect);
     check_nameless(fallback, goes_to, report);
     let place = fields.place;
-    RouteSettings { name, place, sni, host, alpn, source, fallback, action, tls, connect }
+    RouteSettings { name, place, sni, host, alpn, source, fallback, action, tls, connect, spread }
 }
 
 /// Whom the route takes: somebody in particular, known in one way.
@@ -150,7 +153,7 @@ fn check_action(fields: Fields<'_>, needs: &mut Needs, report: &mut Report) -> R
         }
         return RouteAction::Connect;
     }
-    for key in ["connect", "tls"] {
+    for key in ["connect", "server", "tls"] {
         if let Some(other) = fields.get(key) {
             note(report.error(other.place, format!("`{key}` beside action = \"reject\"")));
         }
@@ -170,11 +173,15 @@ fn check_target(
     inherited: Inherited<'_>,
     report: &mut Report,
 ) {
-    match fields.get("connect") {
+    match fields.get("connect").or_else(|| fields.get("server")) {
         Some(node) if !frame.mode.connects => {
             refuse_in_mode(node, frame.mode.name, frame.mode_place, report);
         }
-        None if frame.mode.connects && !inherited.has_connect && fields.lacks("connect") => {
+        None if frame.mode.connects
+            && !inherited.has_connect
+            && fields.lacks("connect")
+            && fields.lacks("server") =>
+        {
             report
                 .missing(fields.place, format!("route {name:?} has no `connect`, nor has {}", frame.called))
                 .help("add, for example, connect = \"127.0.0.1:8080\", or action = \"reject\"");

@@ -11,7 +11,7 @@ use super::route::{self, Inherited};
 use super::settings::{self, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, tls};
+use super::{reply, rule, server, tls};
 use crate::mode::{MODES, Mode};
 use crate::policy::reply::Reply;
 use crate::policy::service::{RouteAction, Timeouts, Truncation};
@@ -70,13 +70,13 @@ pub(super) fn check<'t>(
     let inherited = Inherited {
         tls: accept_tls.as_ref(),
         connect: connect.as_ref(),
-        has_connect: !fields.lacks("connect") || mode.is_none(),
+        has_connect: !fields.lacks("connect") || !fields.lacks("server") || mode.is_none(),
     };
     let routes = fields
         .get("route")
         .map_or_else(Vec::new, |node| route::check(node, frame, inherited, &mut needs, report));
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
-    warn_of_unused(fields.get("connect"), &routes, report);
+    warn_of_unused(fields.get("connect").or_else(|| fields.get("server")), &routes, report);
 
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
@@ -104,6 +104,7 @@ pub(super) fn check<'t>(
         proxy_protocol,
         accept_tls,
         connect,
+        spread: server::check_spread(fields, report),
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
         truncation: truncation.unwrap_or_default(),
@@ -171,7 +172,7 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
 fn warn_of_unused(connect: Option<Node<'_>>, routes: &[RouteSettings], report: &mut Report) {
     let elsewhere = |route: &RouteSettings| route.connect.is_some() || route.action != RouteAction::Connect;
     if let (Some(node), false, true) = (connect, routes.is_empty(), routes.iter().all(elsewhere)) {
-        report.warning(node.place, "`connect` has no effect: no route goes there");
+        report.warning(node.place, format!("`{}` has no effect: no route goes there", node.key));
     }
 }
 
@@ -184,8 +185,10 @@ fn check_connect(
     report: &mut Report,
 ) -> Option<settings::ConnectSettings> {
     let node = fields.get("connect");
-    match node {
-        None if mode_known && frame.mode.connects && fields.lacks("connect") && fields.lacks("route") => {
+    let servers = server::check(fields, "[[service.server]]", &tables::SERVER, frame.directory, report);
+    let has_none = ["connect", "server", "route"].iter().all(|key| fields.lacks(key));
+    match node.or_else(|| fields.get("server")) {
+        None if mode_known && frame.mode.connects && has_none => {
             let finding = report.missing(fields.place, format!("{} has no `connect`", frame.called));
             finding.help("add, for example, connect = \"127.0.0.1:8080\"");
         }
@@ -194,7 +197,7 @@ fn check_connect(
         }
         _ => {}
     }
-    side::check_connect(node?, &tables::CONNECT, frame.called, frame.directory, needs, report)
+    side::check_connect(node, servers, &tables::CONNECT, frame.called, frame.directory, needs, report)
 }
 
 /// The reply of a service that gives nothing else.

@@ -11,6 +11,7 @@ use super::report::Place;
 use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
+use crate::policy::balance::Kind;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
@@ -30,6 +31,12 @@ pub(super) const MAX_CONNECTIONS: usize = 20_000;
 
 /// The default of `shutdown_timeout`.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The default of `queue.length`, where a server has `max_connections`.
+pub(super) const QUEUE_LENGTH: usize = 1024;
+
+/// The default of `queue.timeout`.
+pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default of `buffer`, in bytes.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -114,6 +121,7 @@ pub(super) struct ServiceSettings {
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    pub(super) spread: Spread,
     pub(super) timeouts: Timeouts,
     /// In bytes.
     pub(super) buffer: usize,
@@ -145,15 +153,51 @@ pub(super) struct ProxySettings {
     pub(super) others: Others,
 }
 
-/// What a `connect` says.
+/// What a `connect` says, with the servers beside it.
 #[derive(Debug)]
 pub(super) struct ConnectSettings {
-    /// At least one; [`Target::Requested`] is always the only one.
+    /// The short list; [`Target::Requested`] is always the only one. Empty where there are servers.
     pub(super) addresses: Vec<Endpoint>,
+    /// Servers in tables of their own.
+    pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+}
+
+/// What one `[[service.server]]` says.
+#[derive(Debug)]
+pub(super) struct ServerSettings {
+    /// As written, or the address.
+    pub(super) name: At<String>,
+    pub(super) endpoint: Endpoint,
+    pub(super) weight: u16,
+    pub(super) backup: bool,
+    /// None: as many as come.
+    pub(super) max_connections: Option<u32>,
+    pub(super) slow_start: Option<Duration>,
+}
+
+/// How servers are chosen from; what a route does not say, its service says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spread {
+    pub(super) balance: Option<Kind>,
+    pub(super) queue_length: Option<usize>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retries: Option<usize>,
+}
+
+impl Spread {
+    /// With what `other` says where this says nothing.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            balance: self.balance.or(other.balance),
+            queue_length: self.queue_length.or(other.queue_length),
+            queue_timeout: self.queue_timeout.or(other.queue_timeout),
+            retries: self.retries.or(other.retries),
+        }
+    }
 }
 
 /// What one `[[service.rule]]` says.
@@ -184,6 +228,8 @@ pub(super) struct RouteSettings {
     pub(super) tls: Option<Tls<ServerTlsSpec>>,
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
+    /// Its own.
+    pub(super) spread: Spread,
 }
 
 /// Names a rule or a route is for, as written and as understood.

@@ -7,7 +7,7 @@ use super::address::{Purpose, Target};
 use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
-use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings};
+use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
 use super::tables::{self, Table};
 use super::{networks, proxy, tls};
 use std::path::Path;
@@ -23,23 +23,36 @@ pub(super) struct Accept<'t> {
 
 /// Reads `accept`.
 pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Report) -> Option<Accept<'t>> {
-    let side = Side::read(node, &tables::ACCEPT, report)?;
+    let side = Side::read(node, &tables::ACCEPT, true, report)?;
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
     Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
 }
 
-/// Reads the `connect` of a service, or of a route with a table of its own; `called` is how a warning calls it.
+/// Reads the `connect` of a service, or of a route with a table of its own, beside which `servers` stand; `called` is how a
+/// warning calls it.
 pub(super) fn check_connect(
-    node: Node<'_>,
+    node: Option<Node<'_>>,
+    servers: Vec<ServerSettings>,
     table: &'static Table,
     called: &str,
     directory: &Path,
     needs: &mut Needs,
     report: &mut Report,
 ) -> Option<ConnectSettings> {
-    let side = Side::read(node, table, report)?;
+    let Some(node) = node else {
+        let alone =
+            ConnectSettings { addresses: Vec::new(), servers, allow: None, tls: None, send_proxy: None };
+        return (!alone.servers.is_empty()).then_some(alone);
+    };
+    let side = Side::read(node, table, servers.is_empty(), report)?;
+    if let (Some(server), false) = (servers.first(), side.texts.is_empty()) {
+        report
+            .error(node.place, "addresses in `connect` beside `[[…server]]` tables")
+            .note(server.endpoint.text.place, "the first server is here")
+            .help("write each address as a table of its own, or all of them in `connect`");
+    }
     let addresses = side.addresses(Purpose::Connect, directory, report);
     let requested = addresses.iter().find(|endpoint| matches!(endpoint.target, Target::Requested(_)));
     if let Some(requested) = requested {
@@ -61,10 +74,12 @@ pub(super) fn check_connect(
     let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
     let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
     if let Some(tls) = &tls {
-        tls::check_server_names(tls, &addresses, report);
+        let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
+        tls::check_server_names(tls, endpoints, report);
     }
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
-    (!addresses.is_empty()).then_some(ConnectSettings { addresses, allow, tls, send_proxy })
+    let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
+    leads_somewhere.then_some(ConnectSettings { addresses, servers, allow, tls, send_proxy })
 }
 
 /// A side as written: its addresses, and its table if it is one.
@@ -74,7 +89,8 @@ struct Side<'t> {
 }
 
 impl<'t> Side<'t> {
-    fn read(node: Node<'t>, table: &'static Table, report: &mut Report) -> Option<Self> {
+    /// `alone`: nothing else says the addresses.
+    fn read(node: Node<'t>, table: &'static Table, alone: bool, report: &mut Report) -> Option<Self> {
         if node.is_string() {
             return Some(Self { texts: node.string(report).into_iter().collect(), fields: None });
         }
@@ -87,6 +103,9 @@ impl<'t> Side<'t> {
         }
         let fields = node.fields(table, report)?;
         let Some(address) = fields.get("address") else {
+            if !alone {
+                return Some(Self { texts: Vec::new(), fields: Some(fields) });
+            }
             if fields.lacks("address") {
                 let message = format!("`{}` has no `address`", node.key);
                 report.missing(node.place, message).help("add, for example, address = \"127.0.0.1:8443\"");

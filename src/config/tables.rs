@@ -40,6 +40,10 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "server",
+        "balance",
+        "queue",
+        "retries",
         "timeout",
         "buffer",
         "truncation",
@@ -51,6 +55,13 @@ pub(super) const TIMEOUT: Table = Table {
     title: "[[service]] timeout",
     keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
 };
+/// A route's servers have the keys of the service's and are described there.
+pub(super) const SERVER: Table = Table {
+    title: "[[service.server]]",
+    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+};
+pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
+pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
     Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
@@ -119,6 +130,10 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "server",
+        "balance",
+        "queue",
+        "retries",
     ],
 };
 
@@ -127,7 +142,7 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 20] = [
+pub const TABLES: [&Table; 22] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -136,6 +151,8 @@ pub const TABLES: [&Table; 20] = [
     &CONTROL_CERTIFICATE,
     &RESOLVER,
     &SERVICE,
+    &SERVER,
+    &QUEUE,
     &TIMEOUT,
     &MONITOR,
     &ACCEPT,

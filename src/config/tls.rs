@@ -187,13 +187,17 @@ pub(super) fn check_connect(
 }
 
 /// Reports servers that have no name to be verified.
-pub(super) fn check_server_names(tls: &Tls<ClientTlsSpec>, servers: &[Endpoint], report: &mut Report) {
+pub(super) fn check_server_names<'s>(
+    tls: &Tls<ClientTlsSpec>,
+    servers: impl Iterator<Item = &'s Endpoint>,
+    report: &mut Report,
+) {
     if !tls.spec.verify || tls.spec.server_name.is_some() {
         return;
     }
     let nameless =
         |server: &&Endpoint| server.target.host().is_none() && !matches!(server.target, Target::Requested(_));
-    for server in servers.iter().filter(nameless) {
+    for server in servers.filter(nameless) {
         report
             .missing(server.text.place, "a unix socket has no name that TLS could verify")
             .note(tls.places.table, "TLS is set here")

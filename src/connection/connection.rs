@@ -6,7 +6,7 @@
 //! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
 //! `ending.rs` sees to the ends that take time.
 
-use super::context::{Answer, Ctx};
+use super::context::{Answer, Ctx, Told, call_next};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
@@ -18,8 +18,8 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, rules};
-use crate::policy::service::Timeouts;
+use crate::handshake::{Cursor, Progress, Step, connect, rules};
+use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
 use std::io;
@@ -110,6 +110,7 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    self.pair.attempt = None;
                     self.relayed = ctx.stamp();
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
@@ -146,9 +147,10 @@ impl Connection {
         *ready = BothReady::default();
         loop {
             let steps = plan.steps(cursor.in_back, pair.facts.route);
-            match cursor.run(steps, pair, &plan.service, ctx)? {
-                Progress::Done if !cursor.in_back => *cursor = Cursor::at_back(),
-                progress => return Ok(progress),
+            match cursor.run(steps, pair, &plan.service, ctx) {
+                Ok(Progress::Done) if !cursor.in_back => *cursor = Cursor::at_back(),
+                Ok(progress) => return Ok(progress),
+                Err(reason) => go_back(cursor, steps, pair, &plan.service, reason, ctx)?,
             }
         }
     }
@@ -358,6 +360,26 @@ impl Connection {
     }
 }
 
+/// A step failed: back to the choice of a server, if that is what failed and there may be another one.
+///
+/// # Errors
+/// The reason, where there is no way on.
+fn go_back(
+    cursor: &mut Cursor,
+    steps: &[Step],
+    pair: &mut Pair,
+    service: &Service,
+    reason: Reason,
+    ctx: &mut Ctx,
+) -> Result<(), Reason> {
+    let is_past_connect = cursor.in_back && cursor.is_past(steps, &connect::STEP);
+    if !is_past_connect || !connect::may_try_another(pair, service, &reason, ctx) {
+        return Err(reason);
+    }
+    cursor.go_back_to(steps, &connect::STEP);
+    Ok(())
+}
+
 /// Whether `side` should be read. A relay that answers by itself reads when its answer to what it read before has left.
 fn wants_input(pair: &Pair, side: Side) -> bool {
     let channel = pair.channel_from(side);
@@ -414,10 +436,16 @@ impl Handler for Box<Connection> {
     }
 
     fn message(&mut self, answer: Answer, ctx: &mut Ctx) -> Verdict<Reason> {
-        if answer.id != self.pair.facts.id {
-            return Verdict::Hold;
+        let is_meant = answer.id == self.pair.facts.id;
+        match answer.told {
+            Told::Found(found) if is_meant => self.pair.answer = Some(found),
+            Told::Turn(line) if !is_meant || !connect::hear_call(&mut self.pair) => {
+                call_next(&line, &*ctx.asks);
+                return Verdict::Hold;
+            }
+            Told::Turn(_) => {}
+            Told::Found(_) => return Verdict::Hold,
         }
-        self.pair.answer = Some(answer.found);
         self.advance(ctx)
     }
 
@@ -425,10 +453,11 @@ impl Handler for Box<Connection> {
         match &mut self.phase {
             Phase::Handshake(cursor) => {
                 let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let step = cursor.step(steps);
-                match step.and_then(|step| (step.expired)(&mut self.pair, &self.plan.service, ctx)) {
-                    Some(reason) => Verdict::Close(reason),
-                    None => self.advance(ctx),
+                let (pair, service) = (&mut self.pair, &self.plan.service);
+                let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
+                match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
+                    Ok(()) => self.advance(ctx),
+                    Err(reason) => Verdict::Close(reason),
                 }
             }
             Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
@@ -450,6 +479,7 @@ impl Handler for Box<Connection> {
         }
         self.tell_failure(&reason, ctx);
         last_words::say(self.subject(), &reason, ctx);
+        connect::leave(&mut self.pair, &self.plan.service, ctx);
         self.pair.up.release(&mut ctx.buffers);
         self.pair.down.release(&mut ctx.buffers);
     }

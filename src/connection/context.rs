@@ -6,6 +6,8 @@ use crate::channel::Buffers;
 use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
+use crate::policy::balance::mix;
+use crate::policy::waiting::{Caller, Waiting};
 use crate::stats::{Clock, Registry};
 use crate::stream::tls::Ticket;
 use crate::sys::address::Address;
@@ -45,18 +47,38 @@ pub struct Question {
 }
 
 /// What it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
-    /// The connection that asked: a worker that was replaced gives out its keys anew.
+    /// The connection that is meant: a worker that was replaced gives out its keys anew.
     pub id: u64,
+    pub told: Told,
+}
+
+/// What a connection may be told.
+#[derive(Clone, Debug)]
+pub enum Told {
     /// Addresses, at least one, or why there are none.
-    pub found: Result<Box<[SocketAddr]>, Box<str>>,
+    Found(Result<Box<[SocketAddr]>, Box<str>>),
+    /// It stood in this line, and may look for a server again. Who cannot use that calls the next one.
+    Turn(Arc<Waiting>),
 }
 
 /// The task threads, as a connection sees them.
 pub trait Ask: std::fmt::Debug + Send + Sync {
     /// Queues a question; false when too many wait already.
     fn ask(&self, question: Question) -> bool;
+
+    /// Calls one who waits; false when too much waits for its worker.
+    fn call(&self, caller: Caller, line: &Arc<Waiting>) -> bool;
+}
+
+/// Calls whoever is next in that line, if anybody waits there.
+pub fn call_next(line: &Arc<Waiting>, asks: &dyn Ask) {
+    while let Some(caller) = line.next() {
+        if asks.call(caller, line) {
+            return;
+        }
+    }
 }
 
 /// Who comes to the control interface through a service.
@@ -103,6 +125,7 @@ pub struct Ctx {
     /// The number of the next connection, over all workers and for the life of the process.
     ids: Arc<AtomicU64>,
     process: u64,
+    random: u64,
 }
 
 /// What the contexts of all workers have in common.
@@ -126,6 +149,9 @@ impl Common {
         struct Nobody;
         impl Ask for Nobody {
             fn ask(&self, _: Question) -> bool {
+                false
+            }
+            fn call(&self, _: Caller, _: &Arc<Waiting>) -> bool {
                 false
             }
         }
@@ -165,6 +191,7 @@ impl Ctx {
             tickets,
             ids,
             process,
+            random: mix(process ^ mix(worker as u64)),
         }
     }
 
@@ -176,6 +203,12 @@ impl Ctx {
     /// Its low bits, for differences.
     pub fn stamp(&self) -> u32 {
         u32::try_from(self.at() & u64::from(u32::MAX)).unwrap_or(0)
+    }
+
+    /// 64 bits nobody needs to keep secret.
+    pub fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(1);
+        mix(self.random)
     }
 
     /// A number no other connection of this process has.

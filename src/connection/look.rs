@@ -53,7 +53,8 @@ impl Connection {
         let (pair, service) = (&mut self.pair, &self.plan.service);
         let facts = &pair.facts;
         let route = if facts.picked { service.routes.get(facts.route) } else { None };
-        let server = if pair.attempt.is_some() || facts.connect_time.is_some() {
+        let tries = pair.attempt.as_ref().is_some_and(|attempt| attempt.since.is_some());
+        let server = if tries || facts.connect_time.is_some() {
             pair.chosen(service).map(|server| server.address.to_string())
         } else {
             None
@@ -118,6 +119,7 @@ impl Connection {
             Phase::Handshake(cursor) => match cursor.waits {
                 Some((Side::Client, _)) => "the client",
                 Some((Side::Server, _)) => "the server",
+                None if self.pair.attempt.is_some() => "a server with room",
                 None => "a name",
             },
             Phase::Relay | Phase::Ending(_) => {

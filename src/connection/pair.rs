@@ -7,7 +7,8 @@ use crate::event::Key;
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
-use crate::policy::upstream::Server;
+use crate::policy::upstream::{Held, Server};
+use crate::policy::waiting::Ticket;
 use crate::stats::{Presence, Scope};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
@@ -36,6 +37,8 @@ pub struct Pair {
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
     pub answer: Option<Result<Box<[SocketAddr]>, Box<str>>>,
+    /// Its place at the server that is tried or was reached.
+    pub held: Option<Held>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
 }
@@ -132,9 +135,15 @@ pub struct TlsFacts {
     pub resumed: bool,
 }
 
-/// Where the search for a server stands.
+/// Where the search for a server stands. It is kept until the handshake is over, for a server may fail after it was reached.
 #[derive(Debug, Default)]
 pub struct Attempt {
+    /// The servers that were tried in vain, by their places in the upstream.
+    pub tried: Vec<u32>,
+    /// While every server is full: its standing in the line, and until when.
+    pub waits: Option<(Ticket, Instant)>,
+    /// It stood in the line and was called.
+    pub called: bool,
     /// When the present attempt began; none: it has not.
     pub since: Option<Instant>,
     /// How many sockets were opened.
@@ -172,6 +181,7 @@ impl Pair {
             attempt: None,
             key: None,
             answer: None,
+            held: None,
             targets: None,
         }
     }

@@ -442,5 +442,5 @@ fn stopping_closes_and_says_so() {
 #[test]
 fn a_connection_stays_small() {
     // What an idle one costs beside its TLS session, some 10 KiB: what is shown and counted of it is 72 bytes of these.
-    assert!(size_of::<Connection>() <= 888, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 960, "{}", size_of::<Connection>());
 }

@@ -22,6 +22,7 @@ pub mod problems;
 pub mod reader;
 pub mod running;
 pub mod state;
+mod stint;
 #[cfg(test)]
 mod testing;
 pub mod thread;

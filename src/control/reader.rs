@@ -12,6 +12,7 @@ use super::listing::Listing;
 use super::order::Outcome;
 use super::output::Output;
 use super::state::{Asked, SILENCE, State};
+use super::stint::Stint;
 use crate::connection::walk::Page;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::policy::access::Level;
@@ -209,7 +210,9 @@ impl Reader {
     fn advance(&mut self, state: &mut State) -> Verdict<Gone> {
         let mut verdict = None;
         for _ in 0..STEPS {
-            match self.step(state) {
+            let step = self.step(state);
+            state.stint.rest();
+            match step {
                 Step::Next => {}
                 Step::Wait => {
                     verdict = Some(self.wait());
@@ -382,9 +385,10 @@ impl Reader {
 }
 
 impl Underway {
-    fn take(&mut self, page: Page, out: &mut Vec<u8>) {
+    fn take(&mut self, page: Page, out: &mut Vec<u8>, stint: &mut Stint) {
         for connection in self.listing.take(page) {
             self.format.row(&connection, out);
+            stint.rest();
         }
         self.waiting = false;
     }
@@ -438,7 +442,7 @@ impl Handler for Box<Reader> {
     fn message(&mut self, note: Note, state: &mut State) -> Verdict<Gone> {
         match (note, &mut self.busy) {
             (Note::Page(page), Busy::Listing(underway)) if page.listing == underway.listing.number() => {
-                underway.take(page, self.output.end());
+                underway.take(page, self.output.end(), &mut state.stint);
             }
             (Note::Outcome(number, outcome), Busy::Order(mine, _)) if number == *mine => {
                 if let Busy::Order(_, wording) = mem::replace(&mut self.busy, Busy::No) {

@@ -10,6 +10,7 @@ use super::collect::Collected;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
+use super::stint::Stint;
 use super::visits::Visits;
 use crate::connection::guard::Limit;
 use crate::connection::view::Wanted;
@@ -69,6 +70,7 @@ pub struct State {
     /// Bytes that wait in all readers' buffers.
     held: usize,
     next_number: u64,
+    pub(super) stint: Stint,
     pub(super) certificates: Certificates,
     pub(super) collected: Collected,
 }
@@ -94,6 +96,7 @@ impl State {
             heard,
             held: 0,
             next_number: 1,
+            stint: Stint::begin(),
             certificates: Certificates::default(),
             collected: Collected::new(now),
         }

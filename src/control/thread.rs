@@ -12,6 +12,7 @@ use super::command::Commands;
 use super::http::{Hosts, Http};
 use super::reader::{Gone, Note, Reader};
 use super::state::{Sources, State};
+use super::stint::Stint;
 use super::visits;
 use crate::event::Key;
 use crate::event::event_loop::Loop;
@@ -177,6 +178,7 @@ impl Serving {
         self.state.now = clock();
         self.readers.wait(self.patience())?;
         self.state.now = clock();
+        self.state.stint = Stint::begin();
         self.work()
     }
 

@@ -6,9 +6,10 @@
 
 use super::queue::Queue;
 use super::tasks::Tasks;
-use crate::connection::context::{Answer, Ask, Question};
+use crate::connection::context::{Answer, Ask, Question, Told};
 use crate::connection::walk::Walk;
 use crate::event::Key;
+use crate::policy::waiting::{Caller, Waiting};
 use crate::resolver::{Current, Take, Written};
 use crossbeam_queue::ArrayQueue;
 use std::net::SocketAddr;
@@ -115,12 +116,22 @@ impl Ask for Names {
             if clock() >= until {
                 return;
             }
-            let answer = Answer { id, found: resolve(&resolver, &host, port, until) };
+            let answer = Answer { id, told: Told::Found(resolve(&resolver, &host, port, until)) };
             if inboxes.0[worker].answers.push((key, answer)).is_ok() {
                 queue.bell(worker).signal();
             }
         };
         self.tasks.submit(Box::new(task)).is_ok()
+    }
+
+    fn call(&self, caller: Caller, line: &Arc<Waiting>) -> bool {
+        let Caller { worker, key, id } = caller;
+        let Some(inbox) = self.inboxes.0.get(worker) else { return false };
+        let called = inbox.answers.push((key, Answer { id, told: Told::Turn(Arc::clone(line)) })).is_ok();
+        if called {
+            self.queue.bell(worker).signal();
+        }
+        called
     }
 }
 

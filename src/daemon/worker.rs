@@ -9,7 +9,7 @@
 use super::inbox::Inboxes;
 use super::queue::{Accepted, Queue};
 use crate::connection::connection::Connection;
-use crate::connection::context::{Common, Ctx};
+use crate::connection::context::{Common, Ctx, Told, call_next};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
 use crate::connection::walk::{BEGINNINGS, Page, Pages, Walks};
@@ -206,7 +206,10 @@ impl Worker {
     /// Hands out what tasks have answered. The bell is drained first, so none that comes now is overlooked.
     fn take_answers(&mut self) {
         while let Some((key, answer)) = self.shared.inboxes.pop(self.ctx.worker) {
-            self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
+            let lost = self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
+            if let Some(Told::Turn(line)) = lost.map(|answer| answer.told) {
+                call_next(&line, &*self.ctx.asks);
+            }
         }
     }
 

@@ -210,9 +210,19 @@ impl<H: Handler> Loop<H> {
         self.call(key, Leg(0), now, ctx, |handler, ctx| handler.ready(Leg(0), Ready::default(), ctx));
     }
 
-    /// Hands a handler what a task answered it; one that has gone is not found.
-    pub fn deliver(&mut self, key: Key, answer: H::Answer, now: Instant, ctx: &mut H::Ctx) {
+    /// Hands a handler what a task answered it; one that has gone is not found, and the answer comes back.
+    pub fn deliver(
+        &mut self,
+        key: Key,
+        answer: H::Answer,
+        now: Instant,
+        ctx: &mut H::Ctx,
+    ) -> Option<H::Answer> {
+        if self.handlers.get(key).is_none() {
+            return Some(answer);
+        }
         self.call(key, Leg(0), now, ctx, |handler, ctx| handler.message(answer, ctx));
+        None
     }
 
     /// Closes a handler from outside.

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Connects to the first server of the route that answers, in their order.
+//! Chooses a server of the route and connects to it; to the next one if that fails, here or in a later step.
+//!
+//! Invariants: no server is tried twice for one connection; whoever counts among a server's connections counts there until it
+//! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
+//! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
 use super::{For, Progress, Step};
-use crate::connection::context::Ctx;
+use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
+use crate::policy::balance::{self, Kind};
 use crate::policy::service::Service;
-use crate::policy::upstream::Server;
+use crate::policy::upstream::{Picked, Seeker, Server, Upstream};
+use crate::policy::waiting::Caller;
 use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
+use crate::sys::address::Address;
 use crate::sys::socket::{Connecting, Socket};
 use std::io;
 use std::sync::Arc;
@@ -24,20 +31,29 @@ const LATE: &str = "no answer in time";
 /// The failure where no server was even tried.
 const TAKEN_OUT: &str = "every server is taken out";
 
+/// How often one who waits in the line looks by itself: a server may have come back, which calls nobody.
+const LOOK: Duration = Duration::from_secs(1);
+
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
-    let targets = pair.targets.clone();
-    while let Some(server) = pair.facts.chosen(targets.as_deref(), service) {
-        let begins = tried.since.is_none();
-        if begins && !server.takes_new() {
-            pass_over(pair, &mut tried);
-            continue;
+    loop {
+        if tried.since.is_none() {
+            if let Some(patience) = choose(pair, service, &mut tried, ctx)? {
+                pair.attempt = Some(tried);
+                return Ok(Progress::Ask(patience));
+            }
         }
+        let targets = pair.targets.clone();
+        let Some(server) = pair.facts.chosen(targets.as_deref(), service) else {
+            return Err(Reason::Connect(tried.failure.unwrap_or_else(|| "no server is configured".into())));
+        };
+        let begins = tried.since.is_none();
         match attempt(pair, &mut tried, server, ctx) {
             Ok(Connecting::Connected) => {
-                let time = tried.since.map_or(Duration::ZERO, |since| ctx.now - since);
+                let time = tried.since.take().map_or(Duration::ZERO, |since| ctx.now - since);
                 pair.facts.connect_time = Some(time);
                 count(pair, server, time, ctx);
+                pair.attempt = Some(tried);
                 return Ok(Progress::Done);
             }
             Ok(Connecting::InProgress) => {
@@ -45,13 +61,104 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 let patience = begins.then_some(service.timeouts.connect);
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
-            Err(error) => {
-                count_failure(pair, server, &error.to_string(), ctx);
-                next(pair, &mut tried, format!("{}: {error}", server.name));
-            }
+            Err(error) => give_up(pair, service, &mut tried, &error.to_string(), ctx),
         }
     }
-    Err(Reason::Connect(tried.failure.unwrap_or_else(|| "no server is configured".into())))
+}
+
+/// Chooses the server to be tried; how long to wait, if the choice must wait.
+///
+/// # Errors
+/// There is none.
+fn choose(
+    pair: &mut Pair,
+    service: &Service,
+    tried: &mut Attempt,
+    ctx: &mut Ctx,
+) -> Result<Option<Duration>, Reason> {
+    if pair.targets.is_some() {
+        pair.facts.server = u32::try_from(tried.tried.len()).unwrap_or(u32::MAX);
+        return Ok(None);
+    }
+    let Some(upstream) = upstream(pair, service) else { return Ok(None) };
+    let failed = |tried: &mut Attempt, what: &str| {
+        Reason::Connect(tried.failure.take().unwrap_or_else(|| what.into()))
+    };
+    if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
+        return Err(failed(tried, TAKEN_OUT));
+    }
+    // Who comes now stands behind those who wait.
+    let is_next = tried.waits.is_some() || upstream.waiting.is_empty();
+    let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
+    match picked {
+        Picked::Server(place, held) => {
+            (pair.facts.server, pair.held) = (place, held);
+            (tried.waits, tried.called) = (None, false);
+            Ok(None)
+        }
+        Picked::Nobody => Err(failed(tried, TAKEN_OUT)),
+        Picked::Full => stand_in_line(pair, upstream, tried, ctx),
+    }
+}
+
+fn pick(pair: &Pair, upstream: &Upstream, tried: &Attempt, ctx: &mut Ctx) -> Picked {
+    let hash = match (upstream.balance.kind, &pair.facts.server_name) {
+        (Kind::Sni, Some(name)) => balance::hash(name.as_bytes()),
+        (Kind::Sni | Kind::Source, _) => hash_of(&pair.source()),
+        _ => 0,
+    };
+    let (random, now) = (ctx.random(), ctx.at());
+    upstream.pick(&Seeker { hash, random, now, tried: &tried.tried })
+}
+
+/// The same for all connections of a client: without its port.
+fn hash_of(client: &Address) -> u64 {
+    match client {
+        Address::Inet(address) => match address.ip().to_canonical() {
+            std::net::IpAddr::V4(ip) => balance::hash(&ip.octets()),
+            std::net::IpAddr::V6(ip) => balance::hash(&ip.octets()),
+        },
+        other => balance::hash(other.to_string().as_bytes()),
+    }
+}
+
+/// Waits until a place becomes free.
+fn stand_in_line(
+    pair: &Pair,
+    upstream: &Upstream,
+    tried: &mut Attempt,
+    ctx: &Ctx,
+) -> Result<Option<Duration>, Reason> {
+    let line = &upstream.waiting;
+    let full = |what: &str| Reason::ServersFull(what.into());
+    let Some(key) = pair.key else { return Err(full("nobody could be called")) };
+    let caller = Caller { worker: ctx.worker, key, id: pair.facts.id };
+    let until = match &tried.waits {
+        Some((_, until)) => {
+            if *until <= ctx.now {
+                return Err(full("none became free in time"));
+            }
+            if std::mem::take(&mut tried.called) && !line.join_again(caller) {
+                return Err(full("too many wait already"));
+            }
+            *until
+        }
+        None => {
+            let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
+            let until = ctx.now + line.patience;
+            tried.waits = Some((ticket, until));
+            // One may have left just before we stood in the line, and called nobody.
+            call_next(line, &*ctx.asks);
+            until
+        }
+    };
+    Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))
+}
+
+/// It was called from the line; false: it does not stand there any more.
+pub fn hear_call(pair: &mut Pair) -> bool {
+    let waits = pair.attempt.as_mut().filter(|tried| tried.waits.is_some());
+    waits.map(|tried| tried.called = true).is_some()
 }
 
 /// Begins an attempt, or asks how the pending one stands.
@@ -61,8 +168,8 @@ fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> 
             return socket.connect_again(&server.address);
         }
     }
-    let (socket, mut state) = Socket::connect(&server.address)?;
     tried.since = Some(ctx.now);
+    let (socket, mut state) = Socket::connect(&server.address)?;
     if state == Connecting::InProgress {
         // On this machine and in most racks it is established by now: asking once spares two turns through epoll.
         state = socket.connect_again(&server.address)?;
@@ -70,12 +177,6 @@ fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> 
     tried.sockets = tried.sockets.wrapping_add(1);
     pair.server = Some(Endpoint::new(Stream::raw(socket), tried.sockets));
     Ok(state)
-}
-
-/// Leaves out a server that the operator has taken out. What others answered says more of a failure than that.
-fn pass_over(pair: &mut Pair, tried: &mut Attempt) {
-    pair.facts.server += 1;
-    tried.failure.get_or_insert_with(|| TAKEN_OUT.into());
 }
 
 /// Counts that `server` was reached.
@@ -87,33 +188,85 @@ fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
     }
 }
 
-/// Counts that it was not.
-fn count_failure(pair: &Pair, server: &Server, why: &str, ctx: &Ctx) {
-    for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
-        stats.add(ctx.worker, Counter::ConnectErrors, 1);
+/// This server is not reached: the next one, if there is one.
+fn give_up(pair: &mut Pair, service: &Service, tried: &mut Attempt, why: &str, ctx: &Ctx) {
+    if let Some(server) = pair.chosen(service) {
+        for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
+            stats.add(ctx.worker, Counter::ConnectErrors, 1);
+        }
+        let stats = Arc::clone(&server.stats);
+        ctx.stats.missed().note(Missed { stats, at: ctx.at(), text: why.into() });
+        tried.failure = Some(format!("{}: {why}", server.name).into());
     }
-    let stats = Arc::clone(&server.stats);
-    ctx.stats.missed().note(Missed { stats, at: ctx.at(), text: why.into() });
-}
-
-/// Gives this server up.
-fn next(pair: &mut Pair, tried: &mut Attempt, failure: String) {
-    pair.server = None;
-    pair.facts.server += 1;
+    tried.tried.push(pair.facts.server);
     tried.since = None;
-    tried.failure = Some(failure.into());
+    pair.server = None;
+    pair.stays.server = None;
+    pair.facts.connect_time = None;
+    leave(pair, service, ctx);
 }
 
-/// The attempt took too long: the next server, if there is one.
+/// The attempt took too long, or the line.
 fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> {
     let mut tried = pair.attempt.take().unwrap_or_default();
-    let server = pair.chosen(service);
-    if let Some(server) = server {
-        count_failure(pair, server, LATE, ctx);
+    // Who waits looks for itself, and sees there whether its time is over.
+    let only_looks = tried.since.is_none();
+    if !only_looks {
+        give_up(pair, service, &mut tried, LATE, ctx);
     }
-    let name = server.map_or("", |server| &server.name);
-    let failure = format!("{name}: {LATE}");
-    next(pair, &mut tried, failure);
+    let is_over = !only_looks && !is_there_another(pair, service, tried.tried.len());
     pair.attempt = Some(tried);
-    if pair.chosen(service).is_some() { None } else { Some(Reason::ConnectTimeout) }
+    is_over.then_some(Reason::ConnectTimeout)
+}
+
+/// Whether there is a server that was not tried, be it one that serves or not.
+fn is_there_another(pair: &Pair, service: &Service, tried: usize) -> bool {
+    let (servers, attempts) = match (&pair.targets, upstream(pair, service)) {
+        (Some(targets), _) => (targets.len(), u32::MAX),
+        (None, Some(upstream)) => (upstream.servers.len(), upstream.attempts),
+        (None, None) => return false,
+    };
+    tried < servers && (tried as u64) < u64::from(attempts)
+}
+
+/// A step after this one failed. Where that is the server's fault, and another one may do better, it is given up; nothing of
+/// what the client says has gone anywhere yet.
+pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
+    if !is_the_servers(reason) {
+        return false;
+    }
+    let Some(mut tried) = pair.attempt.take() else { return false };
+    // This one is yet to be counted.
+    let another = is_there_another(pair, service, tried.tried.len() + 1);
+    if another {
+        let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
+        give_up(pair, service, &mut tried, &why, ctx);
+    }
+    pair.attempt = Some(tried);
+    another
+}
+
+fn is_the_servers(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Handshake(Side::Server, ..)
+            | Reason::HandshakeTimeout(Side::Server)
+            | Reason::Reset(Side::Server)
+            | Reason::Gone(Side::Server)
+            | Reason::Truncated(Side::Server)
+            | Reason::TlsBroken(Side::Server, ..)
+    )
+}
+
+/// Leaves the server, and calls the next one who waits for one.
+pub fn leave(pair: &mut Pair, service: &Service, ctx: &Ctx) {
+    if pair.held.take().is_some() {
+        if let Some(upstream) = upstream(pair, service) {
+            call_next(&upstream.waiting, &*ctx.asks);
+        }
+    }
+}
+
+fn upstream<'s>(pair: &Pair, service: &'s Service) -> Option<&'s Upstream> {
+    service.routes.get(pair.facts.route).map(|route| &route.upstream)
 }

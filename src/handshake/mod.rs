@@ -78,6 +78,18 @@ impl Cursor {
         steps.get(usize::from(self.index))
     }
 
+    /// Whether it is past that step of `steps`.
+    pub fn is_past(&self, steps: &[Step], step: &Step) -> bool {
+        place(steps, step).is_some_and(|place| place < usize::from(self.index))
+    }
+
+    /// Begins anew with that step of `steps`.
+    pub fn go_back_to(&mut self, steps: &[Step], step: &Step) {
+        let place = place(steps, step).and_then(|place| u8::try_from(place).ok());
+        self.index = place.unwrap_or(self.index);
+        self.waits = None;
+    }
+
     /// Runs steps of `steps` until one waits or fails or the list is exhausted.
     ///
     /// # Errors
@@ -105,6 +117,11 @@ impl Cursor {
         self.waits = None;
         Ok(Progress::Done)
     }
+}
+
+/// Where that step is in `steps`: a list has none twice, and each has a name of its own.
+fn place(steps: &[Step], step: &Step) -> Option<usize> {
+    steps.iter().position(|one| one.name == step.name)
 }
 
 /// The time that a step of the client's handshake has is over.

@@ -59,12 +59,9 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
     let may_be = |address: &SocketAddr| {
         requested.permits(address.ip()) && !is_ours(*address, requested, &service.name, own)
     };
-    let server = |address: SocketAddr| Server {
-        name: format!("{name}:{}", address.port()).into(),
-        address: Address::Inet(address),
-        tls_name: Some(name.clone()),
-        marks: None,
-        stats: Arc::clone(&route.upstream.named),
+    let server = |address: SocketAddr| {
+        let called = format!("{name}:{}", address.port()).into();
+        Server::new(called, Address::Inet(address), Some(name.clone()), Arc::clone(&route.upstream.named))
     };
     let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
     if servers.is_empty() {

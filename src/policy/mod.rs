@@ -2,6 +2,7 @@
 //! Policy: what the configuration promised, ready to be used by connections. Immutable once built.
 
 pub mod access;
+pub mod balance;
 mod certificate;
 pub mod certificate_card;
 #[cfg(test)]
@@ -25,3 +26,4 @@ pub mod tls_spec;
 mod tls_tickets;
 pub mod track;
 pub mod upstream;
+pub mod waiting;

@@ -1,28 +1,115 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where a route's connections go: servers, tried in order; and what the operator says of each while the daemon runs.
+//! Where a route's connections go: its servers, and which of them the next connection goes to; what the operator says of
+//! each while the daemon runs.
 //!
 //! A server's marks belong to its name in its route, not to a configuration: they are kept in [`MarkBook`] and outlive every
-//! reload. Workers only read them, so nothing is locked on the way to a server.
+//! reload. Workers share them through atomics, so nothing is locked on the way to a server. Not here: how one of several is
+//! preferred (`balance.rs`), who waits while all are full (`waiting.rs`).
 
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
+use super::balance::{self, Balance, Candidate};
 use super::target::Requested;
+use super::waiting::Waiting;
 use crate::stats::Scope;
 use crate::sys::address::Address;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-/// The servers of one route, in the order in which they are tried.
+/// How often a place is sought again that another worker took first; after that the server counts as full.
+const RACES: usize = 8;
+
+/// The servers of one route.
 #[derive(Debug, Default)]
 pub struct Upstream {
     pub servers: Box<[Server]>,
+    pub balance: Balance,
+    /// Attempts at most, the first included.
+    pub attempts: u32,
+    /// Who waits while every server is full.
+    pub waiting: Arc<Waiting>,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
     /// What is counted of the servers that clients name, all together.
     pub named: Arc<Scope>,
+}
+
+/// Who is looking for a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeker<'a> {
+    /// What the same client always has: a hash of its address, or of the name it asked for.
+    pub hash: u64,
+    pub random: u64,
+    /// Milliseconds of [`crate::stats::Clock`].
+    pub now: u64,
+    /// Servers it has tried in vain, by their places.
+    pub tried: &'a [u32],
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Picked {
+    /// The server at that place; what is held there until the connection ends.
+    Server(u32, Option<Held>),
+    /// Those that could serve have as many connections as they may.
+    Full,
+    /// Nobody is left that could serve.
+    Nobody,
+}
+
+/// How willing a server is, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Up,
+    /// It has failed lately: for those who find no other.
+    Paused,
+    Out,
+}
+
+impl Upstream {
+    /// Chooses a server. Backups serve when nobody else is left; those who failed lately when not even they are.
+    pub fn pick(&self, seeker: &Seeker<'_>) -> Picked {
+        for standing in [Standing::Up, Standing::Paused] {
+            for backup in [false, true] {
+                match self.pick_of(standing, backup, seeker) {
+                    Picked::Nobody => {}
+                    picked => return picked,
+                }
+            }
+        }
+        Picked::Nobody
+    }
+
+    fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
+        let may = |place: u32, server: &Server| {
+            server.backup == backup && server.standing() == standing && !seeker.tried.contains(&place)
+        };
+        for _ in 0..RACES {
+            let mut anybody = false;
+            let candidates = (0..).zip(&self.servers).filter(|(place, server)| may(*place, server));
+            let candidates = candidates.filter_map(|(place, server)| {
+                anybody = true;
+                server.candidate(place, seeker.now)
+            });
+            match self.balance.choose(candidates, seeker.hash, seeker.random) {
+                None if anybody => return Picked::Full,
+                None => return Picked::Nobody,
+                Some(place) => {
+                    let Some(server) = self.servers.get(place as usize) else { return Picked::Nobody };
+                    let Some(marks) = &server.marks else { return Picked::Server(place, None) };
+                    if marks.enter(server.max_connections) {
+                        self.balance.note(&marks.turn, server.share(seeker.now));
+                        return Picked::Server(place, Some(Held(Arc::clone(marks))));
+                    }
+                }
+            }
+        }
+        Picked::Full
+    }
 }
 
 /// One address of a configured server.
@@ -35,15 +122,79 @@ pub struct Server {
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
+    /// The hash of its name: which clients are nearest to it, where that matters.
+    pub seed: u64,
+    /// Its share of the connections beside others', as configured.
+    pub weight: u16,
+    /// It serves only when those that are no backups cannot.
+    pub backup: bool,
+    /// Connections at once, over all workers.
+    pub max_connections: u32,
+    /// How long it takes from when it comes back until it has its full share.
+    pub slow_start: Duration,
     /// What the operator says of it; nothing of a server that a client named.
     pub marks: Option<Arc<Marks>>,
     pub stats: Arc<Scope>,
 }
 
 impl Server {
-    /// Whether new connections may go there, as far as the operator is concerned.
-    pub fn takes_new(&self) -> bool {
-        self.marks.as_ref().is_none_or(|marks| marks.admin() == Admin::Ready)
+    /// A server of which nothing is said but where it is.
+    pub fn new(name: Box<str>, address: Address, tls_name: Option<Box<str>>, stats: Arc<Scope>) -> Self {
+        Self {
+            seed: balance::hash(name.as_bytes()),
+            name,
+            address,
+            tls_name,
+            weight: WEIGHT,
+            backup: false,
+            max_connections: u32::MAX,
+            slow_start: Duration::ZERO,
+            marks: None,
+            stats,
+        }
+    }
+
+    /// Its weight as it is now: what the operator said last, else as configured.
+    pub fn weight(&self) -> u16 {
+        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or(self.weight)
+    }
+
+    fn standing(&self) -> Standing {
+        let taken_out = self.marks.as_ref().is_some_and(|marks| marks.admin() != Admin::Ready);
+        if taken_out || self.weight() == 0 { Standing::Out } else { Standing::Up }
+    }
+
+    /// Its weight in 256ths, less while it has only just come back: never nothing.
+    fn share(&self, now: u64) -> u32 {
+        let full = u32::from(self.weight()) * SHARES;
+        let ramp = self.slow_start.as_millis();
+        let risen = self.marks.as_ref().map_or(0, |marks| marks.risen.load(Ordering::Relaxed));
+        let since = u128::from(now.saturating_sub(risen));
+        if risen == 0 || since >= ramp {
+            return full;
+        }
+        let share = u128::from(full) * since / ramp;
+        u32::try_from(share).unwrap_or(full).max(SHARES / SLOWEST)
+    }
+
+    /// Itself for the choice, if there is room for one more.
+    fn candidate(&self, place: u32, now: u64) -> Option<Candidate> {
+        let (active, turn) = match &self.marks {
+            Some(marks) => (marks.active(), marks.turn.load(Ordering::Relaxed)),
+            None => (0, 0),
+        };
+        let candidate = || Candidate { place, share: self.share(now), active, turn, seed: self.seed };
+        (active < self.max_connections).then(candidate)
+    }
+}
+
+/// A connection's place at a server, until it is dropped.
+#[derive(Debug)]
+pub struct Held(Arc<Marks>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -82,18 +233,40 @@ pub const WEIGHT: u16 = 1;
 /// The most weight a server can have.
 pub const HEAVIEST: u16 = 256;
 
+/// The operator has said nothing of its weight.
+const AS_CONFIGURED: u16 = u16::MAX;
+
+/// What a weight of 1 is worth among [`Server::share`]s.
+const SHARES: u32 = 256;
+
+/// The part of a weight of 1 with which a server that has just come back begins.
+const SLOWEST: u32 = 10;
+
 /// What the operator says of one server. Written by the control thread, read by everybody; each value stands for itself.
 #[derive(Debug)]
 pub struct Marks {
     admin: AtomicU8,
     weight: AtomicU16,
+    /// Connections that go there or try to, over all workers.
+    active: AtomicU32,
+    /// When it is its turn again (`balance.rs`).
+    turn: AtomicU64,
+    /// When it came back, in milliseconds of [`crate::stats::Clock`]; 0: it was never away.
+    risen: AtomicU64,
     /// Seconds since 1970 (the bits of an `f64`); 0: `admin` was never changed.
     since: AtomicU64,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { admin: AtomicU8::new(0), weight: AtomicU16::new(WEIGHT), since: AtomicU64::new(0) }
+        Self {
+            admin: AtomicU8::new(0),
+            weight: AtomicU16::new(AS_CONFIGURED),
+            active: AtomicU32::new(0),
+            turn: AtomicU64::new(0),
+            risen: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+        }
     }
 }
 
@@ -116,8 +289,30 @@ impl Marks {
         f64::from_bits(self.since.load(Ordering::Relaxed))
     }
 
-    pub fn weight(&self) -> u16 {
-        self.weight.load(Ordering::Relaxed)
+    /// What the operator said last of its weight, if anything.
+    pub fn weight(&self) -> Option<u16> {
+        Some(self.weight.load(Ordering::Relaxed)).filter(|weight| *weight != AS_CONFIGURED)
+    }
+
+    /// Connections that go there or try to, over all workers.
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place, if fewer than `most` are taken.
+    fn enter(&self, most: u32) -> bool {
+        let enter = |active| (active < most).then_some(active + 1);
+        self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter).is_ok()
+    }
+
+    /// Its turns so far, for who balances.
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// It has come back, at that millisecond of [`crate::stats::Clock`]: its share grows from now on.
+    pub fn rise(&self, now: u64) {
+        self.risen.store(now.max(1), Ordering::Relaxed);
     }
 
     /// At most [`HEAVIEST`].
@@ -127,7 +322,7 @@ impl Marks {
 
     /// Whether nothing was ever said, or all of it was taken back.
     fn are_default(&self) -> bool {
-        self.admin() == Admin::Ready && self.weight() == WEIGHT
+        self.admin() == Admin::Ready && self.weight().is_none() && self.active() == 0
     }
 }
 
@@ -167,8 +362,8 @@ mod tests {
         book.tidy();
         assert_eq!(book.marks.lock().unwrap().len(), 3, "the untouched one that nobody has is gone");
         let again = book.of("web", "default", "b:1");
-        assert_eq!((again.admin(), again.since(), again.weight()), (Admin::Maint, 7.0, WEIGHT));
-        assert_eq!(book.of("web", "default", "c:1").weight(), HEAVIEST);
+        assert_eq!((again.admin(), again.since(), again.weight()), (Admin::Maint, 7.0, None));
+        assert_eq!(book.of("web", "default", "c:1").weight(), Some(HEAVIEST));
         assert!(Arc::ptr_eq(&held, &book.of("web", "default", "a:1")));
         again.set_admin(Admin::Maint, 8.0);
         assert_eq!(again.since(), 7.0, "nothing changed");

@@ -87,6 +87,8 @@ causes! {
         "No server of the route could be reached. Is it running, is its address right, does a firewall refuse?";
     ConnectTimeout, "connect-timeout",
         "No server of the route answered within `timeout.connect`. Is it up, does a firewall swallow packets?";
+    ServersFull, "servers-full",
+        "Every server of the route had as many connections as `max_connections` allows, and none became free in time.";
     ServerUnsupportedProtocol, "server-unsupported-protocol",
         "The server and `connect.tls` have no TLS version in common.";
     ServerNoSharedCipher, "server-no-shared-cipher",
@@ -160,6 +162,7 @@ impl Cause {
             Reason::HandshakeTimeout(Side::Client) => Self::HandshakeTimeout,
             Reason::HandshakeTimeout(Side::Server) => Self::ServerHandshakeTimeout,
             Reason::ConnectTimeout => Self::ConnectTimeout,
+            Reason::ServersFull(_) => Self::ServersFull,
             Reason::Handshake(Side::Client, flaw, _) => Self::of_client(*flaw),
             Reason::Handshake(Side::Server, flaw, _) => Self::of_server(*flaw),
             Reason::NotTls(what) if *what == client_hello::HTTP => Self::PlainHttp,

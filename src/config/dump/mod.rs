@@ -9,6 +9,7 @@
 mod control;
 mod policy;
 mod resolver;
+mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,6 +17,7 @@ mod tls;
 use self::control::Control;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::resolver::Resolver;
+use self::server::{Server, Spread};
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
@@ -88,7 +90,11 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(flatten)]
+    spread: Spread,
     timeout: Timeout,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -152,7 +158,9 @@ impl Service {
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
+            server: service.connect.as_ref().map(Server::all).unwrap_or_default(),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -36,6 +37,8 @@ pub(super) struct ProxyProtocol {
 
 #[derive(Serialize)]
 pub(super) struct Connect {
+    /// Nothing where each server has a table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
@@ -128,6 +131,10 @@ pub(super) struct Route {
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(flatten)]
+    spread: Spread,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<Server>,
 }
 
 impl Monitor {
@@ -231,6 +238,8 @@ impl Route {
             reply,
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            spread: Spread::written(route.spread),
+            server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }
     }
 }

@@ -38,6 +38,9 @@ name = "one"
 mode = "relay"
 buffer = "1B"
 truncation = "close"
+balance = "leastconn"
+retries = 4
+queue = { length = 9, timeout = "7s" }
 timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", linger = "5d", tarpit = "6d" }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
@@ -115,6 +118,20 @@ sni = ["b.example"]
 tls = { client_ca = "r-ca.pem", min_version = "1.2", max_version = "1.2" }
 connect = { address = ["*:443"], allow = ["127.0.0.0/8"], tls = true }
 [[service.route]]
+sni = ["c.example"]
+balance = "random2"
+retries = 0
+queue = { length = 0 }
+[[service.route.server]]
+name = "one"
+address = "10.0.0.1:1"
+weight = 3
+max_connections = 5
+slow_start = "8s"
+[[service.route.server]]
+address = "unix:two"
+backup = true
+[[service.route]]
 sni_regex = ["x"]
 action = "reject"
 [[service]]
@@ -129,7 +146,8 @@ accept = "127.0.0.1:0"
 [[service]]
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
-connect = { address = "unix:@five", send_proxy = { version = "v2", tlvs = [] } }
+connect = { send_proxy = { version = "v2", tlvs = [] } }
+server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"

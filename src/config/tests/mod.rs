@@ -75,6 +75,10 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
             let action = if key == "reply" { "action = \"reject\"\n" } else { "" };
             format!("{SERVICE}{title}\n{action}{key} = {value}\n")
         }
+        "[[service.server]]" => {
+            let address = if key == "address" { "" } else { "address = \"h:1\"\n" };
+            format!("{SERVICE}{title}\n{address}{key} = {value}\n")
+        }
         "[[service.rule]] client_certificate" | "[[service.rule]] limit" => {
             let table = title.rsplit(' ').next().unwrap();
             // A limit that is read at all has one.

@@ -268,3 +268,34 @@ fn is_syntax(message: &str) -> bool {
         .iter()
         .any(|words| message.contains(&format!("error: {words}")))
 }
+
+#[test]
+fn servers_that_cannot_be() {
+    let service = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\n";
+    let cases = [
+        ("server = [{ weight = 1 }]", "a server without `address`"),
+        ("server = [{ address = \"10.0.0.1\" }]", "the address \"10.0.0.1\" has no port"),
+        ("server = [{ address = \"*:443\" }]", "\"*:443\" is no server"),
+        ("server = [{ address = \"h:1\" }, { address = \"h:1\" }]", "a second server with the name \"h:1\""),
+        ("server = [{ address = \"h:1\", name = \"a b\" }]", "\"a b\" cannot be the name of a server"),
+        ("server = [{ address = \"h:1\", weight = 257 }]", "`weight` must be"),
+        ("server = [{ address = \"h:1\", max_connections = 0 }]", "`max_connections` must be"),
+        ("server = [{ address = \"h:1\", slow_start = \"0s\" }]", "`slow_start` must be"),
+        ("server = [{ address = \"h:1\" }]\nconnect = \"h:2\"", "addresses in `connect` beside"),
+        (
+            "server = [{ address = \"unix:s\" }]\nconnect = { tls = true }",
+            "has no name that TLS could verify",
+        ),
+        ("connect = \"h:1\"\nbalance = \"fastest\"", "unknown balance \"fastest\""),
+        ("connect = \"h:1\"\nretries = -1", "`retries` must be"),
+        ("connect = \"h:1\"\nqueue = {}", "`queue` says nothing"),
+        ("connect = \"h:1\"\nqueue = { timeout = 5 }", "`timeout` must be"),
+        ("connect = { tls = true }", "`connect` has no `address`"),
+        ("mode = \"demo\"\nserver = [{ address = \"h:1\" }]", "answers by itself and has no `server`"),
+    ];
+    for (text, expected) in cases {
+        let rendered = checked(&format!("{service}{text}\n")).1.to_string();
+        assert!(rendered.contains(expected), "{text}\n{rendered}");
+        assert!(!rendered.contains("panicked"), "{rendered}");
+    }
+}

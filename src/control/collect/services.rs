@@ -135,7 +135,7 @@ fn server(
         name,
         address,
         admin: marks.admin().name().to_owned(),
-        weight: marks.weight().into(),
+        weight: server.weight().into(),
         since: if marks.since() > 0.0 { marks.since() } else { shown.since },
         ..shown
     }

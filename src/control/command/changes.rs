@@ -7,7 +7,7 @@ use super::shown::server_name;
 use super::{Call, Done};
 use crate::control::order::Order;
 use crate::log;
-use crate::policy::upstream::{Admin, HEAVIEST, Marks, WEIGHT};
+use crate::policy::upstream::{Admin, HEAVIEST, Marks};
 use crate::sys::time;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(super) struct Found {
     /// What its name resolved to.
     pub(super) addresses: Vec<String>,
     pub(super) marks: Arc<Marks>,
+    /// As configured.
+    pub(super) weight: u16,
 }
 
 pub(super) fn reload(_: &mut Call<'_>) -> Done {
@@ -88,7 +90,7 @@ fn change_weight(call: &mut Call<'_>, weight: Option<&str>) -> Done {
         Ok(server) => server,
         Err(why) => return Done::Refused(why),
     };
-    match read_weight(weight) {
+    match read_weight(weight, server.weight) {
         Ok(weight) => {
             server.marks.set_weight(weight);
             call.state.changed();
@@ -99,7 +101,7 @@ fn change_weight(call: &mut Call<'_>, weight: Option<&str>) -> Done {
 }
 
 /// A weight, or a share of the one that was configured.
-fn read_weight(text: Option<&str>) -> Result<u16, &'static str> {
+fn read_weight(text: Option<&str>, configured: u16) -> Result<u16, &'static str> {
     let text = text.filter(|text| !text.is_empty()).ok_or("Require <weight> or <weight%>.")?;
     let (digits, relative) = match text.strip_suffix('%') {
         Some(digits) => (digits, true),
@@ -110,7 +112,7 @@ fn read_weight(text: Option<&str>) -> Result<u16, &'static str> {
     }
     let number = digits.parse::<u32>().unwrap_or(u32::MAX);
     // Something that is not nothing stays something.
-    let weight = if relative { number.saturating_mul(u32::from(WEIGHT)).div_ceil(100) } else { number };
+    let weight = if relative { number.saturating_mul(u32::from(configured)).div_ceil(100) } else { number };
     match u16::try_from(weight) {
         Ok(weight) if weight <= HEAVIEST => Ok(weight),
         _ if relative => Err("Relative weight can only lead to 0 to 256 inclusive."),
@@ -120,7 +122,10 @@ fn read_weight(text: Option<&str>) -> Result<u16, &'static str> {
 
 pub(super) fn get_weight(call: &mut Call<'_>) -> Done {
     match find_server(call) {
-        Ok(server) => Done::Text(format!("{} (initial {WEIGHT})\n", server.marks.weight())),
+        Ok(server) => {
+            let now = server.marks.weight().unwrap_or(server.weight);
+            Done::Text(format!("{now} (initial {})\n", server.weight))
+        }
         Err(why) => Done::Refused(why),
     }
 }
@@ -141,10 +146,11 @@ pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
             let mut servers = servers
                 .filter(|server| server_name(service.routes.len(), &route.name, &server.name) == name)
                 .peekable();
-            let Some(marks) = servers.peek().and_then(|server| server.marks.clone()) else { continue };
+            let first = servers.peek().and_then(|server| Some((server.marks.clone()?, server.weight)));
+            let Some((marks, weight)) = first else { continue };
             let addresses = servers.map(|server| server.address.to_string()).collect();
             let (service, route) = (service.name.to_string(), route.name.to_string());
-            return Ok(Found { service, route, addresses, marks });
+            return Ok(Found { service, route, addresses, marks, weight });
         }
     }
     Err(if knows_service { "No such server." } else { "No such backend." }.to_owned())
@@ -153,6 +159,7 @@ pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::upstream::WEIGHT;
 
     #[test]
     fn weights_are_numbers_or_shares() {
@@ -170,8 +177,8 @@ mod tests {
             ("%", Err("Trailing garbage in weight string.")),
             ("", Err("Require <weight> or <weight%>.")),
         ] {
-            assert_eq!(read_weight(Some(text)), expected, "{text:?}");
+            assert_eq!(read_weight(Some(text), WEIGHT), expected, "{text:?}");
         }
-        assert_eq!(read_weight(None), Err("Require <weight> or <weight%>."));
+        assert_eq!(read_weight(None, WEIGHT), Err("Require <weight> or <weight%>."));
     }
 }
