@@ -9,7 +9,7 @@ set -eu
 
 build='gcc libc6-dev pkgconf libssl-dev ca-certificates'
 run='openssl curl'
-test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux'
+test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux dnsmasq-base'
 check='mandoc shellcheck'
 bench='openssl haproxy nginx libnginx-mod-stream hitch stunnel4 sniproxy strace procps'
 aws_lc='cmake g++ libclang-dev'

@@ -11,14 +11,14 @@ use super::networks::Reader;
 use super::report::{Place, Report};
 use super::resolver::{Kept, first_answers};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
+    ConnectSettings, EXPAND, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
     ServiceSettings, Settings, Spread, Tls, TlsPlaces,
 };
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
 use crate::policy::networks::Networks;
-use crate::policy::resolved::Watch;
+use crate::policy::resolved::{self, Question, Resolved, Watch};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -168,18 +168,20 @@ impl Loader<'_> {
 
     fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
-        let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
+        let mut found = |endpoint: &Endpoint, name: &str, expand: Option<usize>| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
-            addresses
-                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
-                .collect()
+            let server =
+                |(name, place): (Box<str>, _)| Server::new(name, place, tls_name.clone(), Arc::default());
+            self.places(endpoint, name, expand).into_iter().map(server).collect()
         };
-        let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
+        let listed = connect
+            .addresses
+            .iter()
+            .flat_map(|endpoint| found(endpoint, &endpoint.text.value, connect.expand));
         let mut servers: Vec<Server> = listed.collect();
         for written in &connect.servers {
-            let found = found(&written.endpoint, &written.name.value);
+            let found = found(&written.endpoint, &written.name.value, written.expand);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
@@ -189,6 +191,27 @@ impl Loader<'_> {
             }));
         }
         servers
+    }
+
+    /// The places of a server, with the names of each. What may change is looked after from now on.
+    fn places(
+        &mut self,
+        endpoint: &Endpoint,
+        name: &str,
+        expand: Option<usize>,
+    ) -> Vec<(Box<str>, resolved::Place)> {
+        let Some(question) = endpoint.target.question() else {
+            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            return addresses.map(|address| (name.into(), address.into())).collect();
+        };
+        let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
+        let watch = Arc::new(Watch::new(question, parts.unwrap_or(1)));
+        self.watches.push((Arc::clone(&watch), endpoint.text.place));
+        let named = |(number, place): (usize, &Arc<Resolved>)| {
+            let name = if parts.is_some() { format!("{name}#{number}").into() } else { name.into() };
+            (name, resolved::Place::Named(Arc::clone(place)))
+        };
+        (1..).zip(&watch.places).map(named).collect()
     }
 
     fn requested(&mut self, connect: &ConnectSettings) -> Option<Requested> {
@@ -405,7 +428,11 @@ fn find_stats(service: &str, routes: &mut [Route], registry: &Registry) {
     for route in routes {
         route.stats = registry.scope(Kind::Route, &[service, &route.name]);
         for server in &mut route.upstream.servers {
-            let address = server.address.to_string();
+            let address = match &server.place {
+                resolved::Place::Fixed(address) => address.to_string(),
+                // Its addresses come and go; what is counted stays.
+                resolved::Place::Named(_) => String::new(),
+            };
             server.stats = registry.scope(Kind::Server, &[service, &route.name, &server.name, &address]);
         }
         if route.upstream.requested.is_some() {

@@ -6,6 +6,7 @@
 
 use super::raw::{At, Node};
 use super::report::{Place, Report};
+use super::settings::Endpoint;
 use super::tables;
 use crate::policy::resolved::{Question, Targets, Watch};
 use crate::resolver::{Answer, Failure, Resolver, Take};
@@ -38,6 +39,9 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::
 
 /// What `attempts` may be.
 const ATTEMPTS: RangeInclusive<usize> = 1..=10;
+
+/// Into how many servers one name may be made.
+const EXPAND: RangeInclusive<usize> = 1..=64;
 
 /// How long loading waits for first answers, over all names.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -72,6 +76,18 @@ pub(super) fn check(node: Node<'_>, directory: &Path, report: &mut Report) -> Se
             .help("an answer is kept for a time between the two");
     }
     settings
+}
+
+/// Reads `expand`, beside the addresses it is for.
+pub(super) fn check_expand(node: Node<'_>, addresses: &[Endpoint], report: &mut Report) -> Option<usize> {
+    let expand = node.integer(EXPAND, report)?;
+    if !addresses.is_empty() && addresses.iter().all(|endpoint| endpoint.target.question().is_none()) {
+        report
+            .error(node.place, "`expand` without a name")
+            .help("an address in numbers is one server: leave it out");
+        return None;
+    }
+    Some(expand)
 }
 
 fn check_servers(node: Node<'_>, report: &mut Report) -> Vec<SocketAddr> {

@@ -38,6 +38,9 @@ pub(super) const QUEUE_LENGTH: usize = 1024;
 /// The default of `queue.timeout`.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The default of `expand` for a service ("_imap._tcp.example.org").
+pub(super) const EXPAND: usize = 8;
+
 /// The default of `buffer`, in bytes.
 pub(super) const BUFFER: usize = 256 << 10;
 
@@ -160,6 +163,8 @@ pub(super) struct ConnectSettings {
     pub(super) addresses: Vec<Endpoint>,
     /// Servers in tables of their own.
     pub(super) servers: Vec<ServerSettings>,
+    /// Into how many servers each name of the short list is made.
+    pub(super) expand: Option<usize>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
@@ -177,6 +182,8 @@ pub(super) struct ServerSettings {
     /// None: as many as come.
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+    /// Into how many servers its name is made.
+    pub(super) expand: Option<usize>,
 }
 
 /// How servers are chosen from; what a route does not say, its service says.

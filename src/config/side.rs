@@ -9,7 +9,7 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls};
+use super::{networks, proxy, resolver, tls};
 use std::path::Path;
 
 /// What `accept` says.
@@ -42,8 +42,14 @@ pub(super) fn check_connect(
     report: &mut Report,
 ) -> Option<ConnectSettings> {
     let Some(node) = node else {
-        let alone =
-            ConnectSettings { addresses: Vec::new(), servers, allow: None, tls: None, send_proxy: None };
+        let alone = ConnectSettings {
+            addresses: Vec::new(),
+            servers,
+            expand: None,
+            allow: None,
+            tls: None,
+            send_proxy: None,
+        };
         return (!alone.servers.is_empty()).then_some(alone);
     };
     let side = Side::read(node, table, servers.is_empty(), report)?;
@@ -65,6 +71,7 @@ pub(super) fn check_connect(
             needs.name(requested.text.place);
         }
     }
+    let expand = side.get("expand").and_then(|node| resolver::check_expand(node, &addresses, report));
     let allow = side.get("allow");
     if let (Some(node), None, false) = (allow, requested, addresses.is_empty()) {
         report
@@ -79,7 +86,7 @@ pub(super) fn check_connect(
     }
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
-    leads_somewhere.then_some(ConnectSettings { addresses, servers, allow, tls, send_proxy })
+    leads_somewhere.then_some(ConnectSettings { addresses, servers, expand, allow, tls, send_proxy })
 }
 
 /// A side as written: its addresses, and its table if it is one.

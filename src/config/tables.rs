@@ -58,7 +58,7 @@ pub(super) const TIMEOUT: Table = Table {
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start"],
+    keys: &["name", "address", "expand", "weight", "backup", "max_connections", "slow_start"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
@@ -68,7 +68,7 @@ pub(super) const ACCEPT: Table =
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
 pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "allow", "tls", "send_proxy"] };
+    Table { title: "[[service]] connect", keys: &["address", "expand", "allow", "tls", "send_proxy"] };
 pub(super) const SEND_PROXY: Table =
     Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
 pub(super) const ACCEPT_TLS: Table = Table {

@@ -14,6 +14,7 @@ mod early;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;
+mod race;
 pub mod recv_proxy;
 pub mod reply;
 pub mod resolve;

@@ -18,6 +18,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the lock is among writers; readers never take it")]
 
+use crate::sys::address::Address;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Deref;
@@ -141,6 +142,13 @@ impl Resolved {
         Addresses::default()
     }
 
+    /// Weight and spare alone: one load, and what one answer says of the two.
+    fn rank(&self) -> (u16, bool) {
+        let generation = self.generation.load(Ordering::Acquire);
+        let (_, weight, spare) = self.pages[usize::from(generation & 1 == 1)].head();
+        (weight, spare)
+    }
+
     pub fn state(&self) -> State {
         let number = self.state.load(Ordering::Relaxed);
         State::ALL.get(usize::from(number)).copied().unwrap_or_default()
@@ -179,14 +187,18 @@ impl Resolved {
 }
 
 impl Page {
+    fn head(&self) -> (u8, u16, bool) {
+        let [count, spare, _, _, _, _, high, low] = self.head.load(Ordering::Relaxed).to_be_bytes();
+        (count, u16::from_be_bytes([high, low]), spare != 0)
+    }
+
     fn read(&self) -> Addresses {
-        let [count, spare, weight @ ..] = self.head.load(Ordering::Relaxed).to_be_bytes();
-        let [_, _, _, _, high, low] = weight;
+        let (count, weight, spare) = self.head();
         let addresses = self.words.iter().take(count.into()).map(|words| {
             let [high, low, rest] = [0, 1, 2].map(|index: usize| words[index].load(Ordering::Relaxed));
             unpack(high, low, rest)
         });
-        Addresses::new(addresses, u16::from_be_bytes([high, low]), spare != 0)
+        Addresses::new(addresses, weight, spare)
     }
 
     fn write(&self, addresses: &Addresses) {
@@ -220,6 +232,64 @@ fn unpack(high: u64, low: u64, rest: u64) -> SocketAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => SocketAddr::from((v4, port)),
         IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, port, 0, u32::from_be_bytes([s, c, o, e]))),
+    }
+}
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// At this address, for good.
+    Fixed(Address),
+    /// Wherever a name leads now.
+    Named(Arc<Resolved>),
+}
+
+impl Place {
+    /// The address, or the first of those it has now.
+    pub fn first(&self) -> Option<Address> {
+        match self {
+            Self::Fixed(address) => Some(address.clone()),
+            Self::Named(resolved) => resolved.addresses().first().map(|address| Address::Inet(*address)),
+        }
+    }
+
+    /// Every address it has now.
+    pub fn all(&self) -> Vec<Address> {
+        match self {
+            Self::Fixed(address) => vec![address.clone()],
+            Self::Named(resolved) => {
+                resolved.addresses().iter().map(|address| Address::Inet(*address)).collect()
+            }
+        }
+    }
+
+    /// Whether there is an address.
+    pub fn is_known(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Named(resolved) => resolved.is_usable(),
+        }
+    }
+
+    /// What the answer says of its share and its rank, if it says anything: a weight, and whether it is a spare.
+    pub fn rank(&self) -> (u16, bool) {
+        match self {
+            Self::Fixed(_) => (1, false),
+            Self::Named(resolved) => resolved.rank(),
+        }
+    }
+}
+
+impl From<Address> for Place {
+    fn from(address: Address) -> Self {
+        Self::Fixed(address)
+    }
+}
+
+impl fmt::Display for Place {
+    /// The address, or the first of those it has now; nothing where it has none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first().map_or(Ok(()), |address| address.fmt(f))
     }
 }
 

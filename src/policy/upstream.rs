@@ -9,10 +9,10 @@
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
 use super::balance::{self, Balance, Candidate};
+use super::resolved::Place;
 use super::target::Requested;
 use super::waiting::Waiting;
 use crate::stats::Scope;
-use crate::sys::address::Address;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
@@ -86,7 +86,7 @@ impl Upstream {
 
     fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
         let may = |place: u32, server: &Server| {
-            server.backup == backup && server.standing() == standing && !seeker.tried.contains(&place)
+            server.is_backup() == backup && server.standing() == standing && !seeker.tried.contains(&place)
         };
         for _ in 0..RACES {
             let mut anybody = false;
@@ -112,13 +112,12 @@ impl Upstream {
     }
 }
 
-/// One address of a configured server.
+/// A configured server, or a part of one whose name leads to several.
 #[derive(Debug)]
 pub struct Server {
     /// As written in the configuration ("db.example.org:5432"), for logs.
     pub name: Box<str>,
-    /// One address it resolved to.
-    pub address: Address,
+    pub place: Place,
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
@@ -139,11 +138,16 @@ pub struct Server {
 
 impl Server {
     /// A server of which nothing is said but where it is.
-    pub fn new(name: Box<str>, address: Address, tls_name: Option<Box<str>>, stats: Arc<Scope>) -> Self {
+    pub fn new(
+        name: Box<str>,
+        place: impl Into<Place>,
+        tls_name: Option<Box<str>>,
+        stats: Arc<Scope>,
+    ) -> Self {
         Self {
             seed: balance::hash(name.as_bytes()),
             name,
-            address,
+            place: place.into(),
             tls_name,
             weight: WEIGHT,
             backup: false,
@@ -154,14 +158,20 @@ impl Server {
         }
     }
 
-    /// Its weight as it is now: what the operator said last, else as configured.
+    /// Its weight as it is now: what the operator said last, else as configured, times that of its name's answer.
     pub fn weight(&self) -> u16 {
-        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or(self.weight)
+        let configured = || self.weight.saturating_mul(self.place.rank().0).min(HEAVIEST);
+        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or_else(configured)
+    }
+
+    /// Whether it serves only when others cannot: as configured, or as its name's answer says.
+    pub fn is_backup(&self) -> bool {
+        self.backup || self.place.rank().1
     }
 
     fn standing(&self) -> Standing {
         let taken_out = self.marks.as_ref().is_some_and(|marks| marks.admin() != Admin::Ready);
-        if taken_out || self.weight() == 0 { Standing::Out } else { Standing::Up }
+        if taken_out || self.weight() == 0 || !self.place.is_known() { Standing::Out } else { Standing::Up }
     }
 
     /// Its weight in 256ths, less while it has only just come back: never nothing.

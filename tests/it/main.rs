@@ -35,6 +35,7 @@ mod injection;
 mod limits;
 mod listing;
 mod logging;
+mod names;
 mod page;
 mod phases;
 mod program;

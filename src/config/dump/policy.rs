@@ -41,6 +41,8 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
@@ -153,6 +155,7 @@ impl Connect {
     pub(super) fn of(connect: &ConnectSettings) -> Self {
         Self {
             address: connect.addresses.iter().map(address).collect(),
+            expand: connect.expand,
             allow: connect.allow.as_ref().map(networks),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),

@@ -62,6 +62,7 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+expand = 2
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 [service.connect.tls]
 ca = "/ca.pem"
@@ -129,6 +130,9 @@ weight = 3
 max_connections = 5
 slow_start = "8s"
 [[service.route.server]]
+address = "_imap._tcp.example.org"
+expand = 3
+[[service.route.server]]
 address = "unix:two"
 backup = true
 [[service.route]]
@@ -147,7 +151,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
+server = [{ address = "_a._tcp.example.org", expand = 4 }, { name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"
