@@ -126,12 +126,20 @@ pub enum Reason {
     NoRoute(Box<str>),
     /// A route with `action = "reject"`: its name.
     RouteRejects(Box<str>),
+    /// It could not be taken to TLS; why.
+    Starttls(Side, Box<str>),
+    /// It sent so many bytes in clear, at least, where TLS was to begin.
+    Injected(Side, usize),
     /// Answered with a canned reply, and that was all there was to do.
     Replied,
     /// The name that the client asked for could not be resolved.
     Resolve(Box<str>),
     /// The target that the client named is not one that may be connected to.
     Target(Box<str>),
+    /// The proxy on the way to the server did not lead there; its words.
+    Via(Box<str>),
+    /// The next tunnel has not confirmed that it reached the server; its words.
+    Unconfirmed(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// Every server that could serve has as many connections as it may; how the wait for a place ended.
@@ -176,9 +184,15 @@ impl Reason {
             Self::Rule(_, Refusal::Tarpit) => "tarpitted",
             Self::NoRoute(_) => "no-route",
             Self::RouteRejects(_) => "route-rejected",
+            Self::Starttls(Side::Client, _) => "starttls-failed",
+            Self::Starttls(Side::Server, _) => "server-starttls-failed",
+            Self::Injected(Side::Client, _) => "starttls-injection",
+            Self::Injected(Side::Server, _) => "server-starttls-injection",
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
+            Self::Via(_) => "proxy-failed",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
             Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
@@ -194,14 +208,18 @@ impl Reason {
             Self::Handshake(_, _, text)
             | Self::TlsBroken(_, _, text)
             | Self::ProxyHeader(text)
+            | Self::Starttls(_, text)
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
+            | Self::Via(text)
+            | Self::Unconfirmed(text)
             | Self::Connect(text)
             | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
             Self::RouteRejects(route) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
+            Self::Injected(_, bytes) => Some(format!("{bytes} bytes in clear where TLS was to begin")),
             Self::System(error) => Some(error.to_string()),
             _ => None,
         }
@@ -215,14 +233,19 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
+            | Self::Starttls(Side::Client, _)
+            | Self::Injected(Side::Client, _)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, ..) | Self::HandshakeTimeout(Side::Server) => {
-                Some("tls-server-failed")
-            }
+            Self::Handshake(Side::Server, ..)
+            | Self::HandshakeTimeout(Side::Server)
+            | Self::Starttls(Side::Server, _)
+            | Self::Injected(Side::Server, _) => Some("tls-server-failed"),
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)
             | Self::Target(_)
+            | Self::Via(_)
+            | Self::Unconfirmed(_)
             | Self::Connect(_)
             | Self::ServersFull(_)
             | Self::ConnectTimeout => Some("connect-failed"),

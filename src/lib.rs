@@ -37,6 +37,8 @@ pub mod handshake;
 pub mod mode;
 // The configuration file.
 pub mod config;
+// Who finds out which servers are well.
+pub mod checks;
 // Who looks, and what is shown.
 pub mod control;
 // The threads: main, workers, tasks.

@@ -8,15 +8,20 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
 use super::resolver::{Kept, first_answers};
 use super::settings::{
-    ConnectSettings, EXPAND, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
-    ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, EXPAND, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH,
+    QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls,
+    TlsPlaces,
 };
+use super::via::{self, destination};
 use super::{Bind, LoadContext, control};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::resolved::{self, Question, Resolved, Watch};
 use crate::policy::route_table::{Match, RouteTable, Tie};
@@ -27,10 +32,12 @@ use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,6 +61,7 @@ pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Repo
         networks: Reader::default(),
         taken: Vec::new(),
         watches: Vec::new(),
+        known: HashMap::new(),
         workers: settings.global.workers,
         context,
         report,
@@ -91,6 +99,8 @@ struct Loader<'a> {
     taken: Vec<(Address, Place)>,
     /// The names that servers are reached by, each where it is written.
     watches: Vec<(Arc<Watch>, Place)>,
+    /// The same by what is asked and for how many places: whoever asks the same shares what is answered.
+    known: HashMap<(Question, usize), Arc<Watch>>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -102,6 +112,27 @@ struct Common<'s> {
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
 }
 
+/// What a route says of checks and pauses, and what its service says of those.
+#[derive(Clone, Copy)]
+struct Health<'s> {
+    own: &'s HealthSettings,
+    inherited: Option<&'s HealthSettings>,
+}
+
+impl<'s> Health<'s> {
+    fn both(self) -> impl Iterator<Item = &'s HealthSettings> {
+        [Some(self.own), self.inherited].into_iter().flatten()
+    }
+
+    fn check(self) -> Option<&'s At<Option<CheckSettings>>> {
+        self.both().find_map(|health| health.check.as_ref())
+    }
+
+    fn passive(self) -> Passive {
+        self.both().find_map(|health| health.passive).unwrap_or_default()
+    }
+}
+
 impl Loader<'_> {
     fn service(&mut self, service: &ServiceSettings) -> Parts {
         let shared = service.shared_tls();
@@ -109,9 +140,14 @@ impl Loader<'_> {
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
         let mut common = Common { shared, clients: HashMap::new() };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), service.spread, &mut common);
+            let health = Health { own: &service.health, inherited: None };
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let via = self.via(service.connect.as_ref());
+            vec![Route {
+                via,
+                ..route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)
+            }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
@@ -120,6 +156,7 @@ impl Loader<'_> {
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
@@ -144,8 +181,14 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, written.spread.or(service.spread), common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let health = Health { own: &written.health, inherited: Some(&service.health) };
+        let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
+        let via = self.via(connect);
+        Route { via, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -153,11 +196,13 @@ impl Loader<'_> {
         &mut self,
         connect: Option<&'s ConnectSettings>,
         spread: Spread,
+        health: Health<'_>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = upstream(servers, requested, spread);
+        let check = health.check().and_then(|check| self.check(check, connect));
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { passive: health.passive(), ..upstream(servers, requested, spread) };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -166,27 +211,58 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        let has_tls = connect.tls.is_some();
+        if let (Some(true), false) = (tls, has_tls) {
+            // Said once, though several routes may inherit it.
+            self.report
+                .error(written.place, "a check within TLS, where `connect` has no `tls`")
+                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
+        let mut own = |written: &ServerSettings| match &written.check {
+            Some(own) => self.check(own, connect),
+            None => check.cloned(),
+        };
+        let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
         let mut found = |endpoint: &Endpoint, name: &str, expand: Option<usize>| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let server =
-                |(name, place): (Box<str>, _)| Server::new(name, place, tls_name.clone(), Arc::default());
-            self.places(endpoint, name, expand).into_iter().map(server).collect()
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
+            let server = |(name, place): (Box<str>, _)| Server {
+                destination: destination.clone(),
+                ..Server::new(name, place, tls_name.clone(), Arc::default())
+            };
+            let (reached, expand) = via.map_or((endpoint, expand), |via| (&via.endpoint, None));
+            self.places(reached, name, expand).into_iter().map(server).collect()
         };
         let listed = connect
             .addresses
             .iter()
             .flat_map(|endpoint| found(endpoint, &endpoint.text.value, connect.expand));
-        let mut servers: Vec<Server> = listed.collect();
-        for written in &connect.servers {
+        let mut servers: Vec<Server> =
+            listed.map(|server| Server { check: check.cloned(), ..server }).collect();
+        for (written, check) in connect.servers.iter().zip(own) {
             let found = found(&written.endpoint, &written.name.value, written.expand);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
                 max_connections: written.max_connections.unwrap_or(u32::MAX),
                 slow_start: written.slow_start.unwrap_or_default(),
+                check: check.clone(),
                 ..server
             }));
         }
@@ -205,8 +281,12 @@ impl Loader<'_> {
             return addresses.map(|address| (name.into(), address.into())).collect();
         };
         let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
-        let watch = Arc::new(Watch::new(question, parts.unwrap_or(1)));
-        self.watches.push((Arc::clone(&watch), endpoint.text.place));
+        let known = self.known.entry((question, parts.unwrap_or(1)));
+        let watch = known.or_insert_with_key(|(question, places)| {
+            let watch = Arc::new(Watch::new(question.clone(), *places));
+            self.watches.push((Arc::clone(&watch), endpoint.text.place));
+            watch
+        });
         let named = |(number, place): (usize, &Arc<Resolved>)| {
             let name = if parts.is_some() { format!("{name}#{number}").into() } else { name.into() };
             (name, resolved::Place::Named(Arc::clone(place)))
@@ -324,8 +404,10 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
+    let via = None;
+    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, starttls, send_proxy, stats }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -340,6 +422,7 @@ fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread
         balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
         attempts,
         waiting: Arc::new(Waiting::new(length, patience)),
+        passive: Passive::default(),
         requested,
         named: Arc::default(),
     }
@@ -404,6 +487,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) ->
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        starttls: settings.starttls.map(|protocol| protocol.value),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded

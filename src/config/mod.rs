@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod dump;
 mod find;
+mod health;
 mod include;
 mod load;
 mod names;
@@ -26,12 +27,14 @@ mod server;
 mod service;
 mod settings;
 mod side;
+mod starttls;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
 mod values;
+mod via;
 
 pub use find::control_socket;
 pub use report::Report;
@@ -120,6 +123,18 @@ pub fn load(path: &Path, context: &LoadContext) -> Result<Config, Report> {
 }
 
 impl Config {
+    /// The plans of its services, in their order.
+    pub fn plans(&self) -> Vec<Arc<Plan>> {
+        let mut plans: Vec<Arc<Plan>> = Vec::new();
+        for bind in &self.listeners {
+            // Those of one service stand together.
+            if !plans.last().is_some_and(|last| Arc::ptr_eq(last, &bind.plan)) {
+                plans.push(Arc::clone(&bind.plan));
+            }
+        }
+        plans
+    }
+
     /// The configuration as TOML with every default filled in; it can be read again and means the same.
     pub fn effective(&self) -> &str {
         &self.effective

@@ -5,6 +5,7 @@
 //! Not here: the short list in `connect` (`side.rs`), choosing itself (`policy/balance.rs`).
 
 use super::address::{Purpose, Target};
+use super::health;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::resolver;
@@ -118,6 +119,7 @@ fn check_one(fields: Fields<'_>, directory: &Path, report: &mut Report) -> Optio
         backup: backup.unwrap_or_default(),
         max_connections: most,
         slow_start,
+        check: fields.get("check").and_then(|node| health::check_check(node, report)),
     })
 }
 

@@ -12,15 +12,19 @@ use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
 use crate::policy::balance::Kind;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
-use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
+use crate::policy::service::{AskTls, Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via;
 use crate::resolver;
+use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -119,11 +123,14 @@ pub(super) struct ServiceSettings {
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    /// For routes that say nothing else.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
     pub(super) timeouts: Timeouts,
     /// In bytes.
@@ -154,6 +161,7 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says, with the servers beside it.
@@ -167,8 +175,37 @@ pub(super) struct ConnectSettings {
     pub(super) expand: Option<usize>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    pub(super) via: Option<ViaSettings>,
+    /// With `tls` only.
+    pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+}
+
+/// What `check` and `passive` say; nothing where they are not written.
+#[derive(Debug, Default)]
+pub(super) struct HealthSettings {
+    /// Nothing within: no check.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
+    pub(super) passive: Option<Passive>,
+}
+
+/// A `check`.
+#[derive(Clone, Debug)]
+pub(super) struct CheckSettings {
+    /// But for `tls`, where that depends on the route.
+    pub(super) spec: CheckSpec,
+    /// As written, or as the kind wants it.
+    pub(super) tls: Option<bool>,
+}
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: via::Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.server]]` says.
@@ -184,6 +221,8 @@ pub(super) struct ServerSettings {
     pub(super) slow_start: Option<Duration>,
     /// Into how many servers its name is made.
     pub(super) expand: Option<usize>,
+    /// Instead of that of its service or route.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
 }
 
 /// How servers are chosen from; what a route does not say, its service says.
@@ -236,6 +275,7 @@ pub(super) struct RouteSettings {
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
     /// Its own.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
 }
 

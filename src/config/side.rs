@@ -9,16 +9,26 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
 use super::tables::{self, Table};
-use super::{networks, proxy, resolver, tls};
+use super::{networks, proxy, resolver, starttls, tls, via};
+use crate::wire::starttls::Protocol;
 use std::path::Path;
 
 /// What `accept` says.
 pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
+    pub(super) starttls_node: Option<Node<'t>>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
+}
+
+impl Accept<'_> {
+    /// Whether clients may ask to be told that the server was reached.
+    pub(super) fn confirms(&self) -> bool {
+        self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm)
+    }
 }
 
 /// Reads `accept`.
@@ -27,7 +37,10 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
-    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+    let starttls_node = side.get("starttls");
+    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
+    let tls = side.get("tls");
+    Some(Accept { addresses, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own, beside which `servers` stand; `called` is how a
@@ -47,6 +60,8 @@ pub(super) fn check_connect(
             servers,
             expand: None,
             allow: None,
+            starttls: None,
+            via: None,
             tls: None,
             send_proxy: None,
         };
@@ -80,13 +95,33 @@ pub(super) fn check_connect(
     }
     let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
     let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
+    let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
     if let Some(tls) = &tls {
-        let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
-        tls::check_server_names(tls, endpoints, report);
+        tls::check_server_names(tls, endpoints.clone(), report);
     }
+    let via = side.get("proxy").and_then(|node| via::check(node, endpoints, directory, report));
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
+    if let (Some(node), Some(tls), true) =
+        (side.get("send_proxy"), &tls, send_proxy.is_some_and(|send| send.confirm))
+    {
+        report
+            .error(node.place, "`confirm` beside `tls`: what is confirmed comes ahead of TLS, and bare")
+            .note(tls.places.table, "TLS is set here")
+            .help("leave TLS to the next tunnel, which holds the connection to the server");
+    }
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
-    leads_somewhere.then_some(ConnectSettings { addresses, servers, expand, allow, tls, send_proxy })
+    let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
+    let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
+    leads_somewhere.then_some(ConnectSettings {
+        addresses,
+        servers,
+        expand,
+        allow,
+        via,
+        starttls,
+        tls,
+        send_proxy,
+    })
 }
 
 /// A side as written: its addresses, and its table if it is one.

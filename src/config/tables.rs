@@ -40,6 +40,8 @@ pub(super) const SERVICE: Table = Table {
         "peek",
         "accept",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -58,19 +60,23 @@ pub(super) const TIMEOUT: Table = Table {
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "expand", "weight", "backup", "max_connections", "slow_start"],
+    keys: &["name", "address", "expand", "weight", "backup", "max_connections", "slow_start", "check"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
 pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "tls", "proxy_protocol"] };
+    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
 pub(super) const PROXY_PROTOCOL: Table =
-    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others"] };
-pub(super) const CONNECT: Table =
-    Table { title: "[[service]] connect", keys: &["address", "expand", "allow", "tls", "send_proxy"] };
+    Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
+pub(super) const CONNECT: Table = Table {
+    title: "[[service]] connect",
+    keys: &["address", "expand", "allow", "proxy", "starttls", "opportunistic", "tls", "send_proxy"],
+};
+pub(super) const CONNECT_PROXY: Table =
+    Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
 pub(super) const SEND_PROXY: Table =
-    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs"] };
+    Table { title: "[[service]] connect.send_proxy", keys: &["version", "tlvs", "confirm"] };
 pub(super) const ACCEPT_TLS: Table = Table {
     title: "[[service]] accept.tls",
     keys: &[
@@ -103,6 +109,12 @@ pub(super) const CONNECT_TLS: Table = Table {
     ],
 };
 
+pub(super) const CHECK: Table = Table {
+    title: "[[service]] check",
+    keys: &["kind", "send", "expect", "user", "port", "tls", "interval", "timeout", "rise", "fall"],
+};
+pub(super) const PASSIVE: Table =
+    Table { title: "[[service]] passive", keys: &["fails", "window", "pause", "max_pause"] };
 pub(super) const RULE: Table = Table {
     title: "[[service.rule]]",
     keys: &["name", "source", "sni", "sni_regex", "alpn", "client_certificate", "limit", "action", "reply"],
@@ -130,6 +142,8 @@ pub(super) const ROUTE: Table = Table {
         "reply",
         "tls",
         "connect",
+        "check",
+        "passive",
         "server",
         "balance",
         "queue",
@@ -137,12 +151,12 @@ pub(super) const ROUTE: Table = Table {
     ],
 };
 
-/// A route's `tls` and `connect` have the keys of the service's and are described there.
+/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 22] = [
+pub const TABLES: [&Table; 25] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -159,8 +173,11 @@ pub const TABLES: [&Table; 22] = [
     &PROXY_PROTOCOL,
     &ACCEPT_TLS,
     &CONNECT,
+    &CONNECT_PROXY,
     &SEND_PROXY,
     &CONNECT_TLS,
+    &CHECK,
+    &PASSIVE,
     &RULE,
     &CLIENT_CERTIFICATE,
     &LIMIT,

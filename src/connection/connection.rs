@@ -18,7 +18,7 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, Step, connect, rules};
+use crate::handshake::{Cursor, Progress, Step, answer, connect, rules};
 use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
@@ -116,6 +116,7 @@ impl Connection {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    connect::succeeded(&self.pair, &self.plan.service, ctx);
                     self.pair.attempt = None;
                     self.relayed = ctx.stamp();
                     // The handshake's deadline is over, whatever the first turn moves.
@@ -249,6 +250,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
+        let told = answer::refuse(&mut self.pair, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);
@@ -261,9 +263,12 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
+            | Reason::Starttls(Side::Client, _)
+            | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
             | Reason::Replied => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }
     }
@@ -474,6 +479,10 @@ impl Handler for Box<Connection> {
                 let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
                 match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
                     Ok(()) => self.advance(ctx),
+                    Err(reason) if answer::refuse(pair, &reason, ctx) => {
+                        self.tell_failure(&reason, ctx);
+                        self.hear_out(reason, ctx)
+                    }
                     Err(reason) => Verdict::Close(reason),
                 }
             }

@@ -156,6 +156,9 @@ fn who<'l>(line: Line<'l>, subject: &Subject<'_>) -> Line<'l> {
             Some(address) => line.field("server", address),
             None => line,
         };
+        if let Some(destination) = &server.destination {
+            line = line.field("target", destination);
+        }
     }
     match &facts.server_name {
         Some(name) => line.field("sni", name),

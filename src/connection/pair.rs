@@ -16,6 +16,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use crate::wire::starttls::{Exchange, Outcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub struct Pair {
     pub stays: Stays,
     /// While a server is being searched.
     pub attempt: Option<Box<Attempt>>,
+    /// While a side is being taken to TLS, or a server's greeting is taken in.
+    pub talk: Option<Box<Talk>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
@@ -71,6 +74,10 @@ pub struct Facts {
     /// Whether one was picked.
     pub picked: bool,
     pub accepted: Instant,
+    /// Where the client begins in clear: TLS was agreed on and comes next.
+    pub tls_begun: bool,
+    /// The server declined TLS, and that is allowed.
+    pub stays_clear: bool,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
     /// The server that is tried or was reached, by its place in the upstream.
@@ -81,8 +88,19 @@ pub struct Facts {
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// What it still waits to be told of the way to its server.
+    pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
     pub resolve: Option<Resolve>,
+}
+
+/// Who wants to be told how the way to the server ended, ahead of all that the server says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaits {
+    #[default]
+    Nothing,
+    /// The tunnel before us: a frame (`wire/confirmation.rs`).
+    Confirmation,
 }
 
 /// A question for addresses.
@@ -174,6 +192,16 @@ pub struct Race {
     pub fresh: bool,
 }
 
+/// An exchange with one side, ahead of TLS or of the relay.
+#[derive(Debug)]
+pub struct Talk {
+    pub exchange: Exchange,
+    /// What was read out of TLS and not heard; bare streams keep it themselves.
+    pub input: Vec<u8>,
+    /// How it ended, while the last words leave.
+    pub outcome: Option<Outcome>,
+}
+
 impl Pair {
     /// A pair whose client has just been accepted; each direction may hold `buffer` bytes.
     pub fn new(socket: Socket, client: Address, buffer: usize, now: Instant) -> Self {
@@ -195,15 +223,19 @@ impl Pair {
                 route: 0,
                 picked: false,
                 accepted: now,
+                tls_begun: false,
+                stays_clear: false,
                 shaken: None,
                 server: 0,
                 address: None,
                 connect_time: None,
                 queued: 0,
+                awaits: Awaits::Nothing,
                 resolve: None,
             },
             stays: Stays::default(),
             attempt: None,
+            talk: None,
             key: None,
             answer: None,
             held: None,

@@ -6,11 +6,12 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, check_peer, connect, connect_tls, peek_hello, peek_host, pick_route, recv_proxy, reply,
-    resolve, rules, send_proxy, visit,
+    Step, accept_tls, check_peer, confirm, connect, connect_tls, peek_hello, peek_host, pick_route,
+    recv_proxy, reply, resolve, rules, send_proxy, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
 use crate::policy::service::{Others, Peek, Route, Service};
+use crate::wire::starttls::Opening;
 use std::iter;
 use std::sync::Arc;
 
@@ -27,12 +28,21 @@ pub struct Plan {
 impl Plan {
     /// A plan that relays to the servers of its routes.
     pub fn relay(service: Service) -> Self {
+        let greeted = service.starttls;
         let towards_server = |route: &Route| {
+            let (asks, greets) = (route.starttls.is_some(), greeted.is_some());
+            let may_ask = asks && !greets && route.accept_tls.is_none();
             iter::empty()
+                .chain(may_ask.then_some(starttls::PLAIN))
                 .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
                 .chain([connect::STEP])
+                .chain(route.via.as_ref().map(|_| via_proxy::STEP))
                 .chain(route.send_proxy.map(|_| send_proxy::STEP))
+                .chain(asks.then_some(starttls::SERVER))
                 .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
+                .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
+                .chain((greets && !asks).then_some(starttls::SWALLOW))
+                .chain((asks && !greets).then_some(starttls::GREET))
                 .collect()
         };
         Self::compose(service, towards_server, &Duplex)
@@ -58,6 +68,8 @@ impl Plan {
             let mut steps = towards_client(&service, route);
             steps.extend(towards_server(route));
             steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
+            let confirms = service.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm);
+            steps.extend(confirms.then_some(confirm::TELL));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {
                 Some(list) => Arc::clone(list),
@@ -78,9 +90,10 @@ impl Plan {
 
     /// Whether clients are known to speak first, so that the kernel may hold a connection back until they do.
     pub fn client_speaks_first(&self) -> bool {
-        let Service { monitor, proxy_protocol, peek, .. } = &self.service;
+        let Service { monitor, proxy_protocol, peek, starttls, .. } = &self.service;
         let sends_header = proxy_protocol.as_ref().is_some_and(|proxy| proxy.others == Others::Reject);
-        monitor.is_none() && (sends_header || *peek != Peek::None)
+        let is_greeted = starttls.is_some_and(|protocol| !matches!(protocol.opening, Opening::Client));
+        monitor.is_none() && (sends_header || *peek != Peek::None && !is_greeted)
     }
 }
 
@@ -99,6 +112,7 @@ fn front(service: &Service) -> Box<[Step]> {
         .chain(proxy.and_then(|_| judged(Stage::Peer, rules::PEER)))
         .chain(proxy.map(|_| recv_proxy::STEP))
         .chain(judged(Stage::Source, rules::SOURCE))
+        .chain(service.starttls.map(|_| starttls::CLIENT))
         .chain(peek)
         .chain(judged(Stage::Name, rules::NAME))
         .chain([pick_route::STEP])

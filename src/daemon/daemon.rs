@@ -10,6 +10,7 @@ use super::reload::{self, Answers};
 use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use super::worker::{self, Shared};
+use crate::checks::{self, Checks};
 use crate::config::{Bind, Config, Global, LoadContext};
 use crate::connection::context::{Common, Receive};
 use crate::connection::guard::Limit;
@@ -71,6 +72,7 @@ pub struct Tunnel {
     tasks: Tasks,
     life: Life,
     pub(super) interface: Interface,
+    pub(super) checks: Checks,
     /// A configuration is being loaded.
     pub(super) reloading: bool,
     /// Another reload was asked for meanwhile.
@@ -113,6 +115,8 @@ impl Tunnel {
         listeners.watch(shared.limit.room(), ROOM).map_err(system("cannot watch the workers"))?;
         listeners.watch(interface.orders.bell(), ORDERS).map_err(system("cannot watch the orders"))?;
         listeners.watch(keeper.bell(), NAMES).map_err(system("cannot watch the names"))?;
+        let checks = Checks::new(ctx.log.clone(), context.registry.clock())
+            .map_err(system("cannot make an eventfd"))?;
         let mut tunnel = Self {
             listeners,
             ctx,
@@ -126,6 +130,7 @@ impl Tunnel {
             tasks,
             life: Life::Serving,
             interface,
+            checks,
             reloading: false,
             reload_again: false,
             writer: Some(writer),
@@ -145,6 +150,7 @@ impl Tunnel {
         for listener in bound {
             tunnel.open(listener);
         }
+        tunnel.check_servers(&config).map_err(system("cannot check servers"))?;
         tunnel.open_interface(&config)?;
         tunnel.say_started(descriptors);
         Ok(tunnel)
@@ -337,6 +343,11 @@ impl Tunnel {
         self.interface.settle(config).map_err(failed)
     }
 
+    /// Has the servers of the configuration checked, and no others.
+    pub(super) fn check_servers(&mut self, config: &Config) -> io::Result<()> {
+        self.checks.settle(checks::targets(&config.plans()))
+    }
+
     fn dump(&self) {
         for (name, stats) in self.context.registry.services() {
             let mut line = self.ctx.log.line(Level::Notice, "state").field("service", name);
@@ -365,7 +376,9 @@ impl Tunnel {
     /// Gives the places that are wanted, or as many as this limit on descriptors allows, and tells if those are fewer.
     pub(super) fn make_room(&self, config: &Config, descriptors: u64) {
         let limit = &self.shared.limit;
-        let own = OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len();
+        let checks = Checks::descriptors(&checks::targets(&config.plans()));
+        let own =
+            OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len() + checks;
         limit.want(config.global.max_connections, own as u64);
         let places = limit.fit(descriptors);
         if places < config.global.max_connections {

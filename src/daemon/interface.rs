@@ -109,12 +109,7 @@ impl Interface {
             running.effective = config.effective().to_owned();
             running.max_connections = config.global.max_connections;
             running.log_level = config.global.log.level.name();
-            running.plans.clear();
-            for bind in &config.listeners {
-                if !running.plans.iter().any(|plan| Arc::ptr_eq(plan, &bind.plan)) {
-                    running.plans.push(Arc::clone(&bind.plan));
-                }
-            }
+            running.plans = config.plans();
         });
     }
 }

@@ -130,6 +130,9 @@ impl Tunnel {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
         }
+        if let Err(error) = self.check_servers(&config) {
+            self.ctx.log.line(Level::Error, "checks-failed").field("error", error).send();
+        }
         self.interface.takes_configuration(&config);
         let outcome = format!("kept {kept} listeners, added {added}, dropped {dropped}");
         self.interface.loaded(&Ok(outcome), config.warnings);

@@ -10,14 +10,15 @@ use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::balance::{self, Kind};
+use crate::policy::health::{self, Change, Told};
 use crate::policy::resolved::Place;
 use crate::policy::service::Service;
-use crate::policy::upstream::{Picked, Seeker, Server, Upstream};
+use crate::policy::upstream::{Marks, Picked, Seeker, Server, Upstream};
 use crate::policy::waiting::Caller;
 use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::sys::address::Address;
-use crate::sys::socket::Connecting;
+use crate::sys::socket::{Connecting, is_our_lack};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +68,12 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 pair.attempt = Some(tried);
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
-            Err(error) => give_up(pair, service, &mut tried, &error.to_string(), ctx),
+            Err(error) => {
+                if !is_our_lack(&error) {
+                    blame(pair, service, &error.to_string(), ctx);
+                }
+                give_up(pair, service, &mut tried, &error.to_string(), ctx);
+            }
         }
     }
 }
@@ -93,8 +99,8 @@ fn choose(
     if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
         return Err(failed(tried, TAKEN_OUT));
     }
-    // Who comes now stands behind those who wait.
-    let is_next = tried.waits.is_some() || upstream.waiting.is_empty();
+    // Who comes now stands behind those who wait, and who waits takes no place before it is called.
+    let is_next = tried.called || tried.waits.is_none() && upstream.waiting.is_empty();
     let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
     match picked {
         Picked::Server(place, held) => {
@@ -136,7 +142,7 @@ fn stand_in_line(
     pair: &Pair,
     upstream: &Upstream,
     tried: &mut Attempt,
-    ctx: &Ctx,
+    ctx: &mut Ctx,
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
@@ -156,11 +162,14 @@ fn stand_in_line(
             let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
             let until = ctx.now + line.patience;
             tried.waits = Some((ticket, until));
-            // One may have left just before we stood in the line, and called nobody.
-            call_next(line, &*ctx.asks);
             until
         }
     };
+    // One may have left just before we stood in the line, or a server may have come back: nobody was called for that.
+    if let Picked::Server(_, held) = pick(pair, upstream, tried, ctx) {
+        drop(held);
+        call_next(line, &*ctx.asks);
+    }
     Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))
 }
 
@@ -196,6 +205,29 @@ fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
     }
 }
 
+/// A connection with the server is all there, TLS included: it is well, as far as connections can tell.
+pub fn succeeded(pair: &Pair, service: &Service, ctx: &Ctx) {
+    note(pair, service, "", ctx, |marks| marks.health.connected(ctx.at()));
+}
+
+/// Notes that the server failed, for `why`.
+fn blame(pair: &Pair, service: &Service, why: &str, ctx: &Ctx) {
+    let Some(upstream) = upstream(pair, service) else { return };
+    note(pair, service, why, ctx, |marks| marks.health.failed(ctx.at(), pair.facts.id, &upstream.passive));
+}
+
+/// Tells the health of the server what was met, and the log, if that changes it.
+fn note(pair: &Pair, service: &Service, why: &str, ctx: &Ctx, tell: impl FnOnce(&Marks) -> Option<Change>) {
+    let Some(server) = pair.chosen(service) else { return };
+    let Some(marks) = &server.marks else { return };
+    let (Some(change), Some(route)) = (tell(marks), service.routes.get(pair.facts.route)) else { return };
+    if change == Change::Resumed {
+        marks.rise(ctx.at());
+    }
+    let (service, left) = (&*service.name, route.upstream.left(ctx.at()));
+    health::tell(&ctx.log, change, Told { service, route: &route.name, server: &server.name, why, left });
+}
+
 /// This server is not reached: the next one, if there is one.
 fn give_up(pair: &mut Pair, service: &Service, tried: &mut Attempt, why: &str, ctx: &Ctx) {
     if let Some(server) = pair.chosen(service) {
@@ -225,6 +257,7 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
         return None;
     }
     if !only_looks {
+        blame(pair, service, LATE, ctx);
         give_up(pair, service, &mut tried, LATE, ctx);
     }
     let is_over = !only_looks && !is_there_another(pair, service, tried.tried.len());
@@ -248,11 +281,12 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     if !is_the_servers(reason) {
         return false;
     }
+    let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
+    blame(pair, service, &why, ctx);
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
     let another = is_there_another(pair, service, tried.tried.len() + 1);
     if another {
-        let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
         give_up(pair, service, &mut tried, &why, ctx);
     }
     pair.attempt = Some(tried);
@@ -264,6 +298,8 @@ fn is_the_servers(reason: &Reason) -> bool {
         reason,
         Reason::Handshake(Side::Server, ..)
             | Reason::HandshakeTimeout(Side::Server)
+            | Reason::Via(_)
+            | Reason::Unconfirmed(_)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

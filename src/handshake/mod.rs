@@ -7,7 +7,9 @@
 
 pub mod accept_tls;
 pub mod alert;
+pub mod answer;
 pub mod check_peer;
+pub mod confirm;
 pub mod connect;
 pub mod connect_tls;
 mod early;
@@ -22,6 +24,9 @@ pub mod resolve;
 mod route_tests;
 pub mod rules;
 pub mod send_proxy;
+mod server_words;
+pub mod starttls;
+pub mod via_proxy;
 pub mod visit;
 
 use crate::connection::context::Ctx;

@@ -5,8 +5,10 @@ pub mod access;
 pub mod balance;
 mod certificate;
 pub mod certificate_card;
+pub mod check;
 #[cfg(test)]
 mod handshake_tests;
+pub mod health;
 pub mod hostname;
 mod names;
 pub mod networks;
@@ -26,4 +28,5 @@ pub mod tls_spec;
 mod tls_tickets;
 pub mod track;
 pub mod upstream;
+pub mod via;
 pub mod waiting;

@@ -20,6 +20,7 @@
 
 use crate::sys::address::Address;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
@@ -276,6 +277,28 @@ impl Place {
         match self {
             Self::Fixed(_) => (1, false),
             Self::Named(resolved) => resolved.rank(),
+        }
+    }
+}
+
+/// Two are the same place if what happens to one happens to the other.
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(one), Self::Fixed(other)) => one == other,
+            (Self::Named(one), Self::Named(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Place {}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Fixed(address) => address.hash(state),
+            Self::Named(resolved) => Arc::as_ptr(resolved).hash(state),
         }
     }
 }

@@ -56,6 +56,10 @@ causes! {
         "The client's first bytes are no HTTP/1 request with one Host. Does it speak HTTP/2 or TLS to a plain port?";
     NameChanged, "name-changed",
         "The TLS library read another name or protocol than was routed. Somebody tries to get around the routes.";
+    StarttlsFailed, "starttls-failed",
+        "The client did not ask for TLS as the protocol in `starttls` does: it left, or went on in clear.";
+    StarttlsInjection, "starttls-injection",
+        "The client sent more in clear behind STARTTLS. Somebody on the way adds commands, or the client is broken.";
     NoRoute, "no-route",
         "The client asked for no name, or for one that no route has. Add a route or a fallback, or fix the client's name.";
     RouteRejected, "route-rejected",
@@ -87,6 +91,10 @@ causes! {
         "No server of the route could be reached. Is it running, is its address right, does a firewall refuse?";
     ConnectTimeout, "connect-timeout",
         "No server of the route answered within `timeout.connect`. Is it up, does a firewall swallow packets?";
+    ProxyFailed, "proxy-failed",
+        "The proxy on the way to the server refused, or did not answer. The log line has its words; see also its own log.";
+    Unconfirmed, "unconfirmed",
+        "The next tunnel did not reach the server, or does not confirm. The log line has its words; see its own log.";
     ServersFull, "servers-full",
         "Every server of the route had as many connections as `max_connections` allows, and none became free in time.";
     ServerUnsupportedProtocol, "server-unsupported-protocol",
@@ -112,6 +120,10 @@ causes! {
         "The server took longer for its TLS handshake than `timeout.handshake`.";
     ServerClosedEarly, "server-closed-early",
         "The server closed before its TLS handshake was complete. Is it overloaded, does it want another name?";
+    ServerStarttlsFailed, "server-starttls-failed",
+        "The server declined STARTTLS or speaks another protocol; the log line has its words. See `opportunistic`.";
+    ServerStarttlsInjection, "server-starttls-injection",
+        "The server sent more in clear behind its consent to TLS. Somebody on the way adds answers.";
     ServerReset, "server-reset", "The server reset the connection. See the server's own log.";
     ServerGone, "server-gone", "The server had closed before it took everything.";
     ServerTruncated, "server-truncated",
@@ -174,10 +186,16 @@ impl Cause {
             Reason::Rule(_, Refusal::Reject) => Self::Rejected,
             Reason::Rule(_, Refusal::Drop) => Self::Dropped,
             Reason::Rule(_, Refusal::Tarpit) => Self::Tarpitted,
+            Reason::Starttls(Side::Client, _) => Self::StarttlsFailed,
+            Reason::Starttls(Side::Server, _) => Self::ServerStarttlsFailed,
+            Reason::Injected(Side::Client, _) => Self::StarttlsInjection,
+            Reason::Injected(Side::Server, _) => Self::ServerStarttlsInjection,
             Reason::NoRoute(_) => Self::NoRoute,
             Reason::RouteRejects(_) => Self::RouteRejected,
             Reason::Resolve(_) => Self::ResolveFailed,
             Reason::Target(_) => Self::ForbiddenTarget,
+            Reason::Via(_) => Self::ProxyFailed,
+            Reason::Unconfirmed(_) => Self::Unconfirmed,
             Reason::Connect(_) => Self::ConnectFailed,
             Reason::Killed => Self::Killed,
             Reason::Stopped => Self::Stopped,

@@ -159,6 +159,21 @@ impl Stream {
         }
     }
 
+    /// Tells a peer that waits for it that our direction ends in order: before FIN, and before the close that stands for it.
+    pub fn mark_end(&self) {
+        if let Self::Raw(raw) = self {
+            raw.mark_end();
+        }
+    }
+
+    /// Whether the end that was read of a bare socket is one in order, as far as the peer tells of that beside it.
+    pub fn end_is_in_order(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.end_is_in_order(),
+            _ => true,
+        }
+    }
+
     /// Ends our direction in the control layer: FIN.
     ///
     /// # Errors

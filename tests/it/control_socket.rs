@@ -91,7 +91,7 @@ fn connect(path: &Path) -> UnixStream {
 }
 
 #[track_caller]
-fn ask(path: &Path, line: &str) -> String {
+pub(crate) fn ask(path: &Path, line: &str) -> String {
     let mut stream = connect(path);
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     let mut answer = String::new();

@@ -13,6 +13,7 @@
 mod harness;
 
 mod certificates;
+mod chains;
 mod churn;
 mod closing;
 mod command_line;
@@ -50,10 +51,13 @@ mod resume;
 mod review;
 mod routing;
 mod rules;
+mod servers;
 mod shutdown;
 mod signals;
 mod slow_reader;
 mod small_buffer;
+mod starttls;
+mod starttls_programs;
 mod statistics;
 mod stuck;
 mod syslogd;
@@ -61,3 +65,4 @@ mod told;
 mod transfer;
 mod truncation;
 mod tunnelctl;
+mod via_proxy;

@@ -7,6 +7,7 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod health;
 mod policy;
 mod resolver;
 mod server;
@@ -15,6 +16,7 @@ mod tests;
 mod tls;
 
 use self::control::Control;
+use self::health::{Check, PassiveTable, Switched};
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::resolver::Resolver;
 use self::server::{Server, Spread};
@@ -90,6 +92,11 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    /// Not where nobody is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     timeout: Timeout,
@@ -104,6 +111,8 @@ struct Service {
 #[derive(Serialize)]
 struct Accept {
     address: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starttls: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,10 +163,16 @@ impl Service {
             monitor: service.monitor.as_ref().map(Monitor::of),
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
+                starttls: service.starttls.map(|protocol| protocol.value.name),
                 tls: service.accept_tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, false)),
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            check: service.health.check.as_ref().map(health::check),
+            passive: service
+                .mode
+                .connects
+                .then(|| health::passive(&service.health.passive.unwrap_or_default())),
             spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
             server: service.connect.as_ref().map(Server::all).unwrap_or_default(),

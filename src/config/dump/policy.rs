@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::health::{self, Check, PassiveTable, Switched};
 use super::server::{Server, Spread};
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
@@ -10,8 +11,10 @@ use crate::config::route::FALLBACKS;
 use crate::config::rule::action_word;
 use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
+    ViaSettings,
 };
 use crate::config::values::{Counted, format_rate};
+use crate::config::via::KINDS;
 use crate::policy::reply::Reply;
 use crate::policy::rules::Action;
 use crate::policy::service::{RouteAction, SendProxy};
@@ -33,6 +36,7 @@ pub(super) struct ProxyProtocol {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Vec<String>>,
     others: &'static str,
+    confirm: bool,
 }
 
 #[derive(Serialize)]
@@ -45,9 +49,25 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Proxy>,
+    starttls: Option<&'static str>,
+    /// Nothing without `starttls`: there, writing it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opportunistic: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<ConnectTls>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    kind: &'static str,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +76,8 @@ struct Send {
     /// Nothing in version 1: there, writing it is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     tlvs: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +155,10 @@ pub(super) struct Route {
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -147,7 +173,11 @@ impl Monitor {
 
 impl ProxyProtocol {
     pub(super) fn of(proxy: &ProxySettings) -> Self {
-        Self { from: proxy.from.as_ref().map(networks), others: word(&OTHERS, proxy.others) }
+        Self {
+            from: proxy.from.as_ref().map(networks),
+            others: word(&OTHERS, proxy.others),
+            confirm: proxy.confirm,
+        }
     }
 }
 
@@ -157,8 +187,22 @@ impl Connect {
             address: connect.addresses.iter().map(address).collect(),
             expand: connect.expand,
             allow: connect.allow.as_ref().map(networks),
+            proxy: connect.via.as_ref().map(Proxy::of),
+            starttls: connect.starttls.map(|asks| asks.value.protocol.name),
+            opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
+        }
+    }
+}
+
+impl Proxy {
+    fn of(via: &ViaSettings) -> Self {
+        Self {
+            kind: word(&KINDS, via.kind),
+            address: address(&via.endpoint),
+            user: via.login.as_ref().map(|(user, _)| user.clone()),
+            password_file: via.login.as_ref().map(|(_, file)| path(&file.value)),
         }
     }
 }
@@ -167,7 +211,12 @@ impl Send {
     fn of(mut send: SendProxy) -> Self {
         let tlvs = TLVS.iter().filter(|(_, switch)| *switch(&mut send.tlvs));
         let tlvs: Vec<_> = tlvs.map(|(name, _)| *name).collect();
-        Self { version: word(&VERSIONS, send.version), tlvs: (send.version == Version::V2).then_some(tlvs) }
+        let second = send.version == Version::V2;
+        Self {
+            version: word(&VERSIONS, send.version),
+            tlvs: second.then_some(tlvs),
+            confirm: second.then_some(send.confirm),
+        }
     }
 }
 
@@ -241,6 +290,8 @@ impl Route {
             reply,
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            check: route.health.check.as_ref().map(health::check),
+            passive: route.health.passive.as_ref().map(health::passive),
             spread: Spread::written(route.spread),
             server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers and how they are chosen from, as `-T` shows it.
 
+use super::health::{self, Check, Switched};
 use super::{address, word};
 use crate::config::server::KINDS;
 use crate::config::settings::{self, ConnectSettings, QUEUE_LENGTH, QUEUE_TIMEOUT, ServerSettings};
@@ -40,6 +41,8 @@ pub(super) struct Server {
     max_connections: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slow_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
 }
 
 impl Spread {
@@ -83,6 +86,7 @@ impl Server {
             backup: server.backup,
             max_connections: server.max_connections,
             slow_start: server.slow_start.map(format_duration),
+            check: server.check.as_ref().map(health::check),
         }
     }
 }

@@ -46,6 +46,7 @@ monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
+starttls = "imap"
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -63,6 +64,8 @@ others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
 expand = 2
+starttls = "imap"
+opportunistic = true
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 [service.connect.tls]
 ca = "/ca.pem"
@@ -113,7 +116,7 @@ source = ["10.0.0.0/8"]
 fallback = ["unknown-name", "no-name"]
 action = "connect"
 tls = { certificate = "r.pem", verify = "none" }
-connect = { address = "h:1", send_proxy = "v1" }
+connect = { address = "h:1", proxy = { kind = "socks5", address = "p:2", user = "u", password_file = "w" }, send_proxy = "v1" }
 [[service.route]]
 sni = ["b.example"]
 tls = { client_ca = "r-ca.pem", min_version = "1.2", max_version = "1.2" }
@@ -168,6 +171,10 @@ name = "six"
 peek = "http"
 accept = "*:3"
 connect = { address = "*:80", allow = ["10.0.0.0/8"] }
+[[service]]
+name = "chained"
+accept = { address = "unix:second", proxy_protocol = { confirm = true } }
+connect = { address = "unix:third", send_proxy = { version = "v2", confirm = true } }
 [[service]]
 name = "five"
 accept = { address = "*:2", tls = { alpn = ["h2"], min_version = "1.3" } }

@@ -90,7 +90,7 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
             let path = title.strip_prefix("[[service]] ").unwrap();
             let side = path.split('.').next().unwrap();
             // The address must be there before anything else of a side is looked at.
-            let address = if matches!(side, "accept" | "connect") && key != "address" {
+            let address = if matches!(side, "accept" | "connect") && (path != side || key != "address") {
                 format!("[service.{side}]\naddress = \"h:1\"\n")
             } else {
                 String::new()

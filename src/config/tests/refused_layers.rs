@@ -232,8 +232,8 @@ const ROUTES: &[Bad] = &[
         r#"7:13: error: unknown key "adress" in [[service.route]] connect"#,
     ),
     (
-        "sni = [\"a\"]\nconnect = { address = \"h:1\", proxy = \"v2\" }",
-        r#"7:30: error: unknown key "proxy" in [[service.route]] connect"#,
+        "sni = [\"a\"]\nconnect = { address = \"h:1\", prxoy = \"v2\" }",
+        r#"7:30: error: unknown key "prxoy" in [[service.route]] connect"#,
     ),
     (
         "fallback = [\"no-name\"]\nsni = [\"a\"]\nconnect = \"*:443\"",
