@@ -131,10 +131,10 @@ fn refuse_in_health(fields: Fields<'_>, frame: Frame<'_>, accept: Option<&Accept
         return;
     }
     let proxy_node = accept.and_then(|accept| accept.proxy_node);
-    let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
+    let accept_tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
     let others = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
     for node in others.chain(proxy_node).chain(accept_tls) {
-        refuse_in_mode(node, HEALTH, mode_place, report);
+        refuse_in_mode(node, HEALTH, frame.mode_place, report);
     }
 }
 
