@@ -38,6 +38,7 @@ mod injection;
 mod limits;
 mod listing;
 mod logging;
+mod names;
 mod page;
 mod phases;
 mod program;

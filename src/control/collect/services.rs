@@ -130,7 +130,7 @@ fn server(
     number: u32,
 ) -> Server {
     let shown = counted_of(view, service, route, &server.stats, number);
-    let (name, address) = (server.name.to_string(), server.address.to_string());
+    let (name, address) = (server.name.to_string(), server.place.to_string());
     let Some(marks) = &server.marks else { return Server { name, address, ..shown } };
     let shown = seen(view, server, &marks.health, shown);
     Server {
