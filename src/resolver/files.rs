@@ -57,7 +57,7 @@ impl ResolvConf {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") if conf.servers.len() < SERVERS => {
-                    conf.servers.extend(words.next().and_then(|word| server(word)));
+                    conf.servers.extend(words.next().and_then(server));
                 }
                 // The last of the two counts.
                 Some("search" | "domain") => {
