@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(find("localhost."), ["127.0.0.1", "::1"]);
         assert_eq!(find("db"), ["192.0.2.1", "192.0.2.2"]);
         assert_eq!(find("old"), [""; 0]);
-        assert_eq!(hosts(Path::new("/nonexistent/file"), "db"), [IpAddr::from([0; 4]); 0]);
+        assert!(hosts(Path::new("/nonexistent/file"), "db").is_empty());
     }
 }
