@@ -243,7 +243,7 @@ fn taken(route: &Route, name: Option<&str>) -> Taken {
     });
     let requested = route.upstream.requested.as_ref().map(|requested| {
         let name = name.unwrap_or("the name the client asks for");
-        format!("{name}:{}, resolved for each connection", requested.port)
+        format!("{name}:{}, resolved for each connection", requested.port_text())
     });
     let servers = route.upstream.servers.iter().map(|server| {
         let address = server.address.to_string();

@@ -87,7 +87,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("form_urlencoded", &["control/http/query.rs"]),
     ("subtle", &["control/http/gate.rs"]),
     ("foreign_types", &["sys/openssl.rs"]),
-    ("httparse", &["wire/http_host.rs", "control/http/"]),
+    ("httparse", &["wire/http_connect.rs", "wire/http_host.rs", "control/http/"]),
     ("idna", &["policy/hostname.rs"]),
     ("ipnet", &["config/", "policy/networks.rs", "policy/route_table/", "policy/track.rs"]),
     ("regex", &["policy/hostname.rs"]),

@@ -39,6 +39,13 @@ pub(super) struct Asked {
     pub(super) timeout: Duration,
 }
 
+impl Asked {
+    /// Whether all it asks is whether somebody listens.
+    pub(super) fn only_knocks(&self) -> bool {
+        matches!((self.protocol.talk, &self.tls), (Talk::Connect, None))
+    }
+}
+
 /// TLS towards it, by a route's policy and with a name to verify.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {

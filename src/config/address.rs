@@ -31,8 +31,8 @@ pub(super) enum Target {
     Ready(Address),
     /// A name to be looked up, and a port.
     Named(String, u16),
-    /// This port of the server that the client names.
-    Requested(u16),
+    /// This port of the server that the client names; none: the port that it names, too.
+    Requested(Option<u16>),
 }
 
 impl Target {
@@ -103,12 +103,15 @@ fn inet(text: &str, purpose: Purpose) -> Result<Target, Complaint> {
         let complaint = Complaint::new(format!("{text:?} is a URL, not an address"));
         return Err(complaint.help(format!("leave out `{}`, write `host:port`", &text[..scheme + 3])));
     }
+    if (host, port, purpose) == ("*", "*", Purpose::Connect) {
+        return Ok(Target::Requested(None));
+    }
     let port = parse_port(text, port, purpose)?;
     let ready = |ip: IpAddr| Target::Ready(Address::Inet(SocketAddr::new(ip, port)));
     if host == "*" {
         return match purpose {
             Purpose::Accept => Ok(ready(Ipv6Addr::UNSPECIFIED.into())),
-            Purpose::Connect => Ok(Target::Requested(port)),
+            Purpose::Connect => Ok(Target::Requested(Some(port))),
         };
     }
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -329,7 +332,7 @@ mod tests {
             assert!(parse(text, Purpose::Connect).is_err(), "{text}");
             assert!(parse(text, Purpose::Accept).is_ok(), "{text}");
         }
-        assert_eq!(parse("*:80", Purpose::Connect), Ok(Target::Requested(80)));
+        assert_eq!(parse("*:80", Purpose::Connect), Ok(Target::Requested(Some(80))));
     }
 
     #[test]

@@ -11,28 +11,35 @@ use super::networks::Reader;
 use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT,
-    RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, OutgoingSettings, QUEUE_LENGTH,
+    QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls,
+    TlsPlaces,
 };
-use super::{Bind, LoadContext, control};
+use super::via::{self, destination};
+use super::{Bind, LoadContext, control, socket, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
+use crate::policy::outgoing::{Outgoing, Source};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
 use crate::wire::checks::Talk;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The name of the only route of a service that has none written.
@@ -70,9 +77,11 @@ struct Loaded {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
+    users: Option<Users>,
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
+    listen: ListenOptions,
 }
 
 /// What is remembered while everything is loaded.
@@ -80,8 +89,8 @@ struct Loader<'a> {
     compares_routes: bool,
     resolver: Resolver,
     networks: Reader,
-    /// The addresses that are listened on so far.
-    taken: Vec<(Address, Place)>,
+    /// The addresses that are listened on so far, and whether those of IPv6 are for nothing else.
+    taken: Vec<(Address, bool, Place)>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -91,6 +100,8 @@ struct Loader<'a> {
 struct Common<'s> {
     shared: Option<(&'s ServerTlsSpec, Option<Arc<ServerTls>>)>,
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
+    /// Of the service's own `connect`.
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 /// What a route says of checks and pauses, and what its service says of those.
@@ -119,22 +130,29 @@ impl Loader<'_> {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
-        let mut common = Common { shared, clients: HashMap::new() };
+        let outgoing = service.connect.as_ref().and_then(|connect| self.outgoing(connect));
+        let mut common = Common { shared, clients: HashMap::new(), outgoing };
         let routes = if service.routes.is_empty() {
             let health = Health { own: &service.health, inherited: None };
             let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let via = self.via(service.connect.as_ref());
+            let outgoing = common.outgoing.take();
+            let route = route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream);
+            vec![Route { via, outgoing, ..route }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
         Loaded {
-            accept: self.listen_on(&service.accept),
+            listen: socket::load_listen(&service.socket, self.report),
+            accept: self.listen_on(&service.accept, service.socket.options.v6only == Some(true)),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
+            users: self.users(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
             routes,
             table: self.table(service),
@@ -159,7 +177,24 @@ impl Loader<'_> {
         let connect = written.connect.as_ref().or(service.connect.as_ref());
         let health = Health { own: &written.health, inherited: Some(&service.health) };
         let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let via = self.via(connect);
+        let outgoing = match &written.connect {
+            Some(own) => self.outgoing(own),
+            None => common.outgoing.clone(),
+        };
+        Route { via, outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
+    }
+
+    /// How sockets towards the servers of a `connect` are opened, if not as usual.
+    fn outgoing(&mut self, connect: &ConnectSettings) -> Option<Arc<Outgoing>> {
+        let OutgoingSettings { sources, socket, place } = connect.outgoing.as_ref()?;
+        let sources: Box<[Source]> = sources.iter().map(|source| source.value).collect();
+        socket::probe(socket, sources.contains(&Source::Client), *place, self.report);
+        Some(Arc::new(Outgoing::new(socket.clone(), sources)))
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -189,12 +224,23 @@ impl Loader<'_> {
         connect: &ConnectSettings,
     ) -> Option<Arc<CheckSpec>> {
         let CheckSettings { spec, tls } = written.value.as_ref()?;
-        let has_tls = connect.tls.is_some();
+        // What is wrong is said once, though several routes may inherit it.
+        let has_tls = connect.tls.is_some() && connect.starttls.is_none();
         if let (Some(true), false) = (tls, has_tls) {
-            // Said once, though several routes may inherit it.
+            let lacks = if connect.tls.is_some() { "asks for it first (`starttls`)" } else { "has no `tls`" };
             self.report
-                .error(written.place, "a check within TLS, where `connect` has no `tls`")
-                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+                .error(written.place, format!("a check within TLS, where `connect` {lacks}"))
+                .help("take another kind of check, as in check = \"tcp\"");
+        }
+        if connect.via.is_some() {
+            self.report
+                .error(written.place, "`check` where `connect` goes through a proxy (`via`)")
+                .help("leave it out: checks go straight to the servers");
+        }
+        if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
+            self.report
+                .error(written.place, "`check` where the client names the server")
+                .help("leave it out: such servers are not known before");
         }
         let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
         Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
@@ -210,9 +256,16 @@ impl Loader<'_> {
         let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
+            let addresses = self.resolve(via.map_or(endpoint, |via| &via.endpoint)).unwrap_or_default();
             addresses
-                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
+                .into_iter()
+                .map(|address| Server {
+                    destination: destination.clone(),
+                    ..Server::new(name.into(), address, tls_name.clone(), Arc::default())
+                })
                 .collect()
         };
         let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
@@ -237,7 +290,9 @@ impl Loader<'_> {
             Target::Requested(port) => Some(port),
             _ => None,
         })?;
-        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+        let allow = self.networks(connect.allow.as_ref()).unwrap_or_default();
+        let (names, ports) = (connect.names.clone().into(), connect.ports.clone().into());
+        Some(Requested { port, allow, names, ports })
     }
 
     fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
@@ -251,6 +306,11 @@ impl Loader<'_> {
         }
         let monitor = service.monitor.as_ref()?;
         Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn users(&mut self, service: &ServiceSettings) -> Option<Users> {
+        let file = service.socks.as_ref()?;
+        socks::load(&file.value, file.place, self.report)
     }
 
     fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
@@ -297,23 +357,28 @@ impl Loader<'_> {
     }
 
     /// The addresses of `endpoints`, none of which may be taken already.
-    fn listen_on(&mut self, endpoints: &[Endpoint]) -> Vec<Address> {
+    fn listen_on(&mut self, endpoints: &[Endpoint], only_v6: bool) -> Vec<Address> {
         let mut addresses = Vec::new();
         for endpoint in endpoints {
             let Some(found) = self.resolve(endpoint) else { continue };
             for address in found {
-                match self.taken.iter().find(|(other, _)| overlap(&address, other)) {
-                    Some((other, place)) if *other == address => {
+                let apart = |other: &Address, other_only_v6: bool| {
+                    let is_v4 = |address: &Address| matches!(address.ip(), Some(IpAddr::V4(_)));
+                    only_v6 && is_v4(other) || other_only_v6 && is_v4(&address)
+                };
+                let mut others = self.taken.iter();
+                match others.find(|(other, only_v6, _)| overlap(&address, other) && !apart(other, *only_v6)) {
+                    Some((other, _, place)) if *other == address => {
                         let finding =
                             self.report.error(endpoint.text.place, format!("{address} is listened on twice"));
                         finding.note(*place, "it is taken here");
                     }
-                    Some((other, place)) => {
+                    Some((other, _, place)) => {
                         let message = format!("{address} cannot be listened on beside {other}");
                         self.report.error(endpoint.text.place, message).note(*place, "that one is here");
                     }
                     None => {
-                        self.taken.push((address.clone(), endpoint.text.place));
+                        self.taken.push((address.clone(), only_v6, endpoint.text.place));
                         addresses.push(address);
                     }
                 }
@@ -344,7 +409,19 @@ fn route(
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
     let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, starttls, send_proxy, stats }
+    Route {
+        name: name.into(),
+        action,
+        accept_tls,
+        upstream,
+        connect_tls,
+        via: None,
+        starttls,
+        send_proxy,
+        quota: None,
+        stats,
+        outgoing: None,
+    }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -414,6 +491,10 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         upstream.balance = Balance::new(upstream.balance.kind, turns);
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    for (route, written) in loaded.routes.iter_mut().zip(&settings.routes) {
+        let quota = |limit| Box::new(context.quotas.find(&settings.name, Some(&route.name), limit));
+        route.quota = written.limit.map(quota);
+    }
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
     let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
@@ -424,7 +505,9 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        users: loaded.users,
         starttls: settings.starttls.map(|protocol| protocol.value),
+        quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded
@@ -440,7 +523,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         rule_stats,
     };
     let plan = Arc::new((settings.mode.plan)(service));
-    let bind = |address| Bind { address, plan: Arc::clone(&plan) };
+    let options = Arc::new(loaded.listen);
+    let bind = |address| Bind { address, plan: Arc::clone(&plan), options: Arc::clone(&options) };
     loaded.accept.into_iter().map(bind).collect()
 }
 

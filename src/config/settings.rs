@@ -15,6 +15,8 @@ use crate::policy::balance::Kind;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
+use crate::policy::outgoing::Source;
+use crate::policy::quota::QuotaSpec;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
@@ -22,9 +24,13 @@ use crate::policy::service::{AskTls, Others, Peek, RouteAction, SendProxy, Timeo
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via;
+use crate::sys::listening::ListenOptions;
+use crate::sys::options::SocketOptions;
 use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -114,10 +120,13 @@ pub(super) struct ServiceSettings {
     pub(super) mode: &'static Mode,
     /// In mode "health", and nowhere else.
     pub(super) reply: Option<Reply>,
+    /// The users of mode "socks".
+    pub(super) socks: Option<At<PathBuf>>,
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
     pub(super) starttls: Option<At<&'static Protocol>>,
+    pub(super) socket: SocketSettings,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
@@ -130,6 +139,7 @@ pub(super) struct ServiceSettings {
     /// In bytes.
     pub(super) buffer: usize,
     pub(super) truncation: Truncation,
+    pub(super) limit: Option<QuotaSpec>,
     pub(super) rules: Vec<RuleSettings>,
     /// None: everybody goes one way.
     pub(super) routes: Vec<RouteSettings>,
@@ -155,10 +165,11 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says, with the servers beside it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectSettings {
     /// The short list; [`Target::Requested`] is always the only one. Empty where there are servers.
     pub(super) addresses: Vec<Endpoint>,
@@ -166,10 +177,43 @@ pub(super) struct ConnectSettings {
     pub(super) servers: Vec<ServerSettings>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    /// The same.
+    pub(super) names: Vec<Pattern>,
+    /// With "*:*" only.
+    pub(super) ports: PortList,
+    pub(super) via: Option<ViaSettings>,
     /// With `tls` only.
     pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+    pub(super) outgoing: Option<OutgoingSettings>,
+}
+
+/// What `accept` says of its sockets.
+#[derive(Debug, Default)]
+pub(super) struct SocketSettings {
+    /// `permit` is yet to be made.
+    pub(super) options: ListenOptions,
+    pub(super) permit: Option<PermitSettings>,
+    /// Of `accept.socket`.
+    pub(super) place: Option<Place>,
+}
+
+/// Who may connect to its unix sockets; names or numbers.
+#[derive(Debug)]
+pub(super) struct PermitSettings {
+    pub(super) owner: Option<At<String>>,
+    pub(super) group: Option<At<String>>,
+    pub(super) mode: u32,
+}
+
+/// What a `connect` says of its sockets.
+#[derive(Debug)]
+pub(super) struct OutgoingSettings {
+    pub(super) sources: Vec<At<Source>>,
+    pub(super) socket: SocketOptions,
+    /// Of one of the two.
+    pub(super) place: Place,
 }
 
 /// What `check` and `passive` say; nothing where they are not written.
@@ -187,6 +231,18 @@ pub(super) struct CheckSettings {
     pub(super) spec: CheckSpec,
     /// As written, or as the kind wants it.
     pub(super) tls: Option<bool>,
+}
+
+/// Ports, by ranges.
+pub(super) type PortList = Vec<RangeInclusive<u16>>;
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: via::Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.server]]` says.
@@ -249,6 +305,7 @@ pub(super) struct RouteSettings {
     pub(super) source: Option<NetworkList>,
     pub(super) fallback: At<Fallback>,
     pub(super) action: RouteAction,
+    pub(super) limit: Option<QuotaSpec>,
     /// Its own, with what it inherits.
     pub(super) tls: Option<Tls<ServerTlsSpec>>,
     /// Its own.

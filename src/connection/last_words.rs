@@ -153,10 +153,14 @@ fn who<'l>(line: Line<'l>, subject: &Subject<'_>) -> Line<'l> {
     }
     if let (Some(server), Some(_)) = (pair.chosen(service), facts.connect_time) {
         line = line.field("server", &server.address);
+        if let Some(destination) = &server.destination {
+            line = line.field("target", destination);
+        }
     }
-    match &facts.server_name {
-        Some(name) => line.field("sni", name),
-        None => line,
+    match (&facts.server_name, facts.asked_port) {
+        (Some(name), Some(port)) => line.field("target", format_args!("{name}:{port}")),
+        (Some(name), None) => line.field("sni", name),
+        (None, _) => line,
     }
 }
 

@@ -4,6 +4,8 @@
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
+use crate::policy::bandwidth::Meters;
+use crate::policy::quota::Place;
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -17,6 +19,7 @@ use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
 use crate::wire::starttls::mysql::Turn;
 use crate::wire::starttls::{Exchange, Outcome};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +50,28 @@ pub struct Pair {
     pub held: Option<Held>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
+    /// Where the service or the route has a `limit`.
+    pub bounds: Option<Box<Bounds>>,
+}
+
+/// What a `limit` holds it to.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// Its places: two at most.
+    pub places: Vec<Place>,
+    /// Where bytes are rationed, from when the relay begins.
+    pub meters: Option<Meters>,
+    /// Where that, or a lifetime, needs more than one deadline.
+    pub alarms: Option<Alarms>,
+}
+
+/// Moments that matter beside each other (`alarms.rs`).
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// When the silence will have lasted too long.
+    pub silence: Option<Instant>,
+    /// When its life is over.
+    pub ends: Option<Instant>,
 }
 
 /// What the handshake learnt.
@@ -84,8 +109,28 @@ pub struct Facts {
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// The port that the client asked for, where it says that.
+    pub asked_port: Option<u16>,
+    /// How the last attempt to connect failed, as far as the system tells.
+    pub failed: Option<io::ErrorKind>,
+    /// What it still waits to be told of the way to its server.
+    pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
     pub resolve: Option<Resolve>,
+}
+
+/// Who wants to be told how the way to the server ended, ahead of all that the server says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaits {
+    #[default]
+    Nothing,
+    /// The tunnel before us: a frame (`wire/confirmation.rs`).
+    Confirmation,
+    /// A client of mode "socks", by what it speaks.
+    Socks4,
+    Socks5,
+    /// CONNECT of HTTP.
+    Connect,
 }
 
 /// A question for addresses.
@@ -222,6 +267,9 @@ impl Pair {
                 server: 0,
                 connect_time: None,
                 queued: 0,
+                asked_port: None,
+                failed: None,
+                awaits: Awaits::Nothing,
                 resolve: None,
             },
             stays: Stays::default(),
@@ -232,6 +280,7 @@ impl Pair {
             answer: None,
             held: None,
             targets: None,
+            bounds: None,
         }
     }
 

@@ -15,6 +15,7 @@ use super::target::Requested;
 use super::waiting::Waiting;
 use crate::stats::Scope;
 use crate::sys::address::Address;
+use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
@@ -143,6 +144,8 @@ pub struct Server {
     pub tls_name: Option<Box<str>>,
     /// How it is checked, if it is.
     pub check: Option<Arc<CheckSpec>>,
+    /// What the proxy is asked for, whose `address` is; none where there is no proxy on the way.
+    pub destination: Option<Destination>,
     /// The hash of its name: which clients are nearest to it, where that matters.
     pub seed: u64,
     /// Its share of the connections beside others', as configured.
@@ -166,6 +169,7 @@ impl Server {
             name,
             address,
             tls_name,
+            destination: None,
             weight: WEIGHT,
             backup: false,
             max_connections: u32::MAX,

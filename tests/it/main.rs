@@ -13,11 +13,14 @@
 mod harness;
 
 mod certificates;
+mod chains;
+mod checks;
 mod churn;
 mod closing;
 mod command_line;
 mod config_errors;
 mod connect;
+mod connect_tls_extras;
 mod control_http;
 mod control_socket;
 mod daemonize;
@@ -63,3 +66,4 @@ mod told;
 mod transfer;
 mod truncation;
 mod tunnelctl;
+mod via_proxy;

@@ -236,7 +236,7 @@ reply = "go away\r\n"
     assert_eq!((proxy.others, service.peek), (Others::Direct, Peek::None));
     assert_eq!(service.timeouts.tarpit, Duration::from_secs(7));
     let requested = service.routes[0].upstream.requested.as_ref().unwrap();
-    assert_eq!(requested.port, 443);
+    assert_eq!(requested.port, Some(443));
     assert!(requested.allow.contains([127, 0, 0, 1].into()) && service.routes[0].upstream.servers.is_empty());
     let find = |name| service.table.find(&Query { name, alpn: &[], source: None });
     assert_eq!(find(Some("a.test")), Ok(0));

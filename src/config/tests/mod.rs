@@ -4,6 +4,7 @@
 mod control;
 mod layers;
 mod refused;
+mod refused_health;
 mod refused_layers;
 
 use super::raw::Document;
@@ -31,6 +32,7 @@ fn context() -> LoadContext {
         registry: Registry::default(),
         marks: MarkBook::default(),
         tables: Tables::default(),
+        quotas: QuotaBook::default(),
         secret: ProcessSecret::of(7),
     }
 }
@@ -61,6 +63,8 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
     const SERVICE: &str = "[[service]]\nname = \"a\"\n";
     match title {
         "top level" => format!("{key} = {value}\n"),
+        "[[service]]" if key == "socks" => format!("{title}\nmode = \"socks\"\n{key} = {value}\n"),
+        "[[service]] socks" => format!("{SERVICE}mode = \"socks\"\nsocks = {{ {key} = {value} }}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
         "[control]" => format!("{title}\n{key} = {value}\n"),
@@ -72,6 +76,9 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "[[service.rule]]" | "[[service.route]]" => {
             let action = if key == "reply" { "action = \"reject\"\n" } else { "" };
             format!("{SERVICE}{title}\n{action}{key} = {value}\n")
+        }
+        "[[service]] limit.bandwidth" | "[[service]] limit.connection_bandwidth" => {
+            format!("{SERVICE}[service.{}]\n{key} = {value}\n", title.rsplit(' ').next().unwrap())
         }
         "[[service.server]]" => {
             let address = if key == "address" { "" } else { "address = \"h:1\"\n" };
@@ -88,7 +95,7 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
             let path = title.strip_prefix("[[service]] ").unwrap();
             let side = path.split('.').next().unwrap();
             // The address must be there before anything else of a side is looked at.
-            let address = if matches!(side, "accept" | "connect") && key != "address" {
+            let address = if matches!(side, "accept" | "connect") && (path != side || key != "address") {
                 format!("[service.{side}]\naddress = \"h:1\"\n")
             } else {
                 String::new()
