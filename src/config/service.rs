@@ -85,17 +85,11 @@ pub(super) fn check<'t>(
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
-    if frame.mode.name == HEALTH {
-        let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
-        let others =
-            ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
-        for node in others.chain(proxy_node).chain(accept_tls) {
-            refuse_in_mode(node, HEALTH, mode_place, report);
-        }
-    }
+    refuse_beside_health(fields, accept.as_ref(), frame, report);
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+        starttls::check_confirm(node, connect.as_ref(), &routes, report);
     }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
@@ -130,6 +124,25 @@ pub(super) fn check<'t>(
     let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
     ways.for_each(|connect| socks::check_connect(connect, frame, report));
     service
+}
+
+/// Refuses what is decided by what a client says, in the mode in which nobody is heard.
+fn refuse_beside_health(
+    fields: Fields<'_>,
+    accept: Option<&Accept<'_>>,
+    frame: Frame<'_>,
+    report: &mut Report,
+) {
+    if frame.mode.name != HEALTH {
+        return;
+    }
+    let own = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+    let of_accept = accept
+        .into_iter()
+        .flat_map(|accept| accept.proxy_node.into_iter().chain(accept.starttls_node.or(accept.tls)));
+    for node in own.chain(of_accept) {
+        refuse_in_mode(node, HEALTH, frame.mode_place, report);
+    }
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

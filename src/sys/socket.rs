@@ -72,7 +72,7 @@ impl Socket {
     /// Ends its connection by a reset and makes it as new (connect(2), AF_UNSPEC), which costs a third less than another one.
     pub fn knock_again(&self) -> io::Result<()> {
         // SAFETY: sockaddr is plain old data for which all zeroes is a valid value (AF_UNSPEC).
-        let nowhere: libc::sockaddr = unsafe { mem::zeroed() };
+        let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
         // SAFETY: pointer and length describe `nowhere`, which connect(2) only reads.
         let result = unsafe { libc::connect(self.0.as_raw_fd(), &raw const nowhere, length_of(&nowhere)) };
         Errno::result(result)?;
@@ -81,7 +81,7 @@ impl Socket {
     }
 
     fn hold_back(&self) {
-        let _tcp_only = self.set_int(libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0);
+        let _tcp_only = set_int(&self.0, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0);
     }
 
     pub fn recv(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -297,7 +297,7 @@ pub(super) fn from_kernel(storage: &SockaddrStorage) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::listening::Listening;
+    use crate::sys::listening::{AcceptError, Listening, accept_error};
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
