@@ -69,6 +69,8 @@ impl Round {
 #[derive(Debug)]
 pub(super) struct Probe {
     asked: Arc<Asked>,
+    /// As they were when it began.
+    addresses: Box<[Address]>,
     /// The target's.
     key: Key,
     began: Instant,
@@ -117,6 +119,7 @@ impl Probe {
     /// A check of `asked`, from the address with that number on.
     pub(super) fn new(asked: Arc<Asked>, key: Key, first: usize, now: Instant) -> Self {
         Self {
+            addresses: asked.addresses(),
             asked,
             key,
             began: now,
@@ -151,11 +154,10 @@ impl Probe {
 
     /// Whether there is a connection.
     fn connect(&mut self, ctx: &mut Round) -> Result<bool, Over> {
-        let asked = Arc::clone(&self.asked);
-        let addresses = &asked.addresses;
+        let (asked, addresses) = (Arc::clone(&self.asked), &self.addresses);
         loop {
-            let Some(address) = addresses.get((self.first + usize::from(self.serial)) % addresses.len())
-            else {
+            let place = self.first.wrapping_add(self.serial.into()) % addresses.len().max(1);
+            let Some(address) = addresses.get(place) else {
                 return Err(Over::Outcome(Status::NotConnected, "there is no address".into()));
             };
             let connecting = match self.stream.as_ref().and_then(Stream::socket) {
@@ -187,7 +189,7 @@ impl Probe {
             if let Some(Stream::Raw(raw)) = self.stream.take() {
                 let (socket, _, _) = raw.into_parts();
                 let address =
-                    asked.addresses.get((self.first + usize::from(self.serial)) % asked.addresses.len());
+                    self.addresses.get((self.first + usize::from(self.serial)) % self.addresses.len().max(1));
                 if let Some(address) = address {
                     keep(socket, address, ctx);
                 }
@@ -362,7 +364,7 @@ impl Probe {
 
     /// Which verdict a callback gives that began with that stage and socket.
     fn verdict(
-        &mut self,
+        &self,
         went: Result<(), Over>,
         before: (Stage, u16),
         is_first: bool,

@@ -24,6 +24,15 @@ http = "127.0.0.1:9180"
 hosts = ["Stats.example.org"]
 tokens = [{ file = "token", level = "operate" }]
 certificates = [{ cn = "ops", level = "admin" }]
+[resolver]
+servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+hosts = "hosts"
+min = "2s"
+max = "10m"
+negative = "0s"
+stale = "1h"
+timeout = "500ms"
+attempts = 3
 [[service]]
 name = "one"
 mode = "relay"
@@ -62,6 +71,7 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+expand = 2
 starttls = "imap"
 opportunistic = true
 source = ["127.0.0.1:1000-1999", "::1"]
@@ -141,6 +151,9 @@ max_connections = 5
 slow_start = "8s"
 check = "tcp"
 [[service.route.server]]
+address = "_imap._tcp.example.org"
+expand = 3
+[[service.route.server]]
 address = "unix:two"
 backup = true
 check = false
@@ -160,7 +173,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
+server = [{ address = "_a._tcp.example.org", expand = 4 }, { name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"
@@ -230,6 +243,11 @@ fn defaults_are_filled_in_and_paths_are_absolute() {
         "address = [\"unix:/base/s\"]",
         "verify = true",
         "min_version = \"1.2\"",
+        "hosts = \"/etc/hosts\"",
+        "min = \"5s\"",
+        "max = \"1h\"",
+        "negative = \"10s\"",
+        "stale = \"1d\"",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }

@@ -189,7 +189,8 @@ pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
                 .peekable();
             let first = servers.peek().and_then(|server| Some((server.marks.clone()?, server.weight)));
             let Some((marks, weight)) = first else { continue };
-            let addresses = servers.map(|server| server.address.to_string()).collect();
+            let addresses =
+                servers.flat_map(|server| server.place.all()).map(|address| address.to_string()).collect();
             let (service, route) = (service.name.to_string(), route.name.to_string());
             return Ok(Found { service, route, addresses, marks, weight });
         }
