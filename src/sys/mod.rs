@@ -16,6 +16,7 @@ pub mod openssl;
 pub mod process;
 pub mod signals;
 pub mod socket;
+pub mod socket_file;
 pub mod splice;
 pub mod terminal;
 pub mod time;

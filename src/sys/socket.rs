@@ -4,19 +4,19 @@
 //! Every call is non-blocking and keeps the kernel's own error. Nothing here knows of TLS, channels or policy.
 
 use super::address::Address;
+use super::socket_file::{Access, SocketFile};
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage,
     UnixAddr, sockopt,
 };
 use nix::sys::stat::{self, Mode};
-use nix::unistd::Gid;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
@@ -176,7 +176,7 @@ pub struct Listening {
     fd: OwnedFd,
     /// The address in effect: with the port the kernel chose, where 0 was asked for.
     pub address: Address,
-    inode: Option<u64>,
+    file: Option<SocketFile>,
 }
 
 impl Listening {
@@ -204,47 +204,39 @@ impl Listening {
             Address::Inet(_) => from_kernel(&socket::getsockname::<SockaddrStorage>(fd.as_raw_fd())?),
             other => other.clone(),
         };
-        let inode = match &address {
-            Address::Unix(path) => Some(fs::metadata(path)?.ino()),
+        let file = match &address {
+            Address::Unix(path) => Some(SocketFile::made(path)?),
             _ => None,
         };
-        Ok(Self { fd, address, inode })
+        Ok(Self { fd, address, file })
     }
 
-    /// Binds and listens on `path`, where only those may connect whom `mode` and `group` let, from the first moment on.
+    /// Binds and listens on `path`, where only those may connect whom `access` lets, from the first moment on.
     ///
     /// The kernel gives the new file the permissions that the socket itself has (unix_bind() in net/unix/af_unix.c), so it
     /// never exists with others; umask(2) would be every thread's, and another one may be making a log file.
     ///
     /// # Errors
     /// The system's: for a group, who is neither root nor in it is refused.
-    pub fn bind_guarded(path: &Path, mode: u32, group: Option<u32>) -> io::Result<Self> {
+    pub fn bind_guarded(path: &Path, access: Access) -> io::Result<Self> {
         remove_stale(path)?;
         let address = Address::Unix(path.to_owned());
         let fd = open(&address)?;
         stat::fchmod(&fd, Mode::empty())?;
         socket::bind(fd.as_raw_fd(), &*kernel_address(&address)?)?;
-        let inode = Some(fs::symlink_metadata(path)?.ino());
+        let file = Some(SocketFile::made(path)?);
         // From here on the file goes with it if something fails.
-        let listening = Self { fd, address, inode };
-        listening.guard(mode, group)?;
+        let listening = Self { fd, address, file };
+        if let Some(file) = &listening.file {
+            file.guard(access)?;
+        }
         socket::listen(&listening.fd, Backlog::new(BACKLOG)?)?;
         Ok(listening)
     }
 
-    /// Lets others connect to a socket that has a path than so far.
-    ///
-    /// # Errors
-    /// As [`Self::bind_guarded`].
-    pub fn guard(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
-        let Address::Unix(path) = &self.address else { return Ok(()) };
-        // While the group changes, neither the old nor the new one may have what is meant for the other.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;
-        let group = group.unwrap_or_else(|| Gid::effective().as_raw());
-        if fs::metadata(path)?.gid() != group {
-            std::os::unix::fs::chown(path, None, Some(group))?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    /// The file of a socket that has a path.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// One connection that waits, with its peer's address.
@@ -280,10 +272,8 @@ impl AsFd for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            if fs::symlink_metadata(path).is_ok_and(|file| Some(file.ino()) == self.inode) {
-                let _gone_already_is_fine = fs::remove_file(path);
-            }
+        if let Some(file) = &self.file {
+            file.remove();
         }
     }
 }
@@ -425,6 +415,7 @@ fn from_kernel(storage: &SockaddrStorage) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -525,7 +516,7 @@ mod tests {
         assert_eq!(Listening::bind(&address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // As after kill -9: the file stays behind, nobody listens.
         let mut first = first;
-        first.inode = None;
+        first.file = None;
         drop(first);
         let second = Listening::bind(&address, false).unwrap();
         drop(second);
@@ -538,11 +529,11 @@ mod tests {
         let path = directory.path().join("s");
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         for wanted in [0o600, 0o660, 0o666, 0o000] {
-            let listening = Listening::bind_guarded(&path, wanted, None).unwrap();
+            let listening = Listening::bind_guarded(&path, Access::new(wanted, None)).unwrap();
             assert_eq!(mode(), wanted);
-            listening.guard(0o640, None).unwrap();
+            listening.file().unwrap().guard(Access::new(0o640, None)).unwrap();
             assert_eq!(mode(), 0o640);
-            let second = Listening::bind_guarded(&path, 0o600, None).unwrap_err();
+            let second = Listening::bind_guarded(&path, Access::new(0o600, None)).unwrap_err();
             assert_eq!(second.kind(), io::ErrorKind::AddrInUse, "somebody listens there");
         }
         assert!(!path.exists());
