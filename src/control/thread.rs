@@ -228,10 +228,6 @@ impl Serving {
             if let Some(key) = self.state.waits_for_page(&page) {
                 self.readers.deliver(key, Note::Page(page), self.state.now, &mut self.state);
             }
-            if self.state.stint.is_long() {
-                self.unheard = true;
-                break;
-            }
         }
         while let Some((number, outcome)) = self.state.sources.orders.outcome() {
             if let Some(key) = self.state.waits_for_outcome(number) {
