@@ -40,6 +40,8 @@ pub enum Flaw {
     UnknownCa,
     /// The peer's certificate is for another name.
     WrongName,
+    /// The peer's key is none of those that were to be expected.
+    WrongKey,
     /// The peer's certificate was refused for something else.
     BadCertificate,
     /// The peer refuses our certificate, or that we have shown none.
@@ -93,6 +95,15 @@ pub enum Refusal {
     Tarpit,
 }
 
+/// What a `limit` of a service or a route leaves no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// As many connections as there may be are there.
+    Connections,
+    /// They come too fast.
+    Rate,
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Reason {
@@ -104,6 +115,8 @@ pub enum Reason {
     /// TLS broke after the handshake.
     TlsBroken(Side, Flaw, Box<str>),
     Idle,
+    /// It has lived for as long as it may.
+    Lifetime,
     HalfCloseTimeout,
     LingerTimeout,
     HandshakeTimeout(Side),
@@ -116,22 +129,34 @@ pub enum Reason {
     BadHello(&'static str),
     /// The client's first bytes are no HTTP request that names one host; why.
     BadRequest(&'static str),
+    /// What the client asks a proxy for is malformed, of another kind, or without a good login; which.
+    BadAsking(Box<str>),
     /// The name in the TLS library's hands is not the one that was routed, or the protocol none of those that were offered.
     NameChanged,
     /// The PROXY header is missing, malformed, or comes from whom none is taken; which.
     ProxyHeader(Box<str>),
     /// A rule refused the connection: the rule's name, and what it did.
     Rule(Box<str>, Refusal),
+    /// The service has no room for it, or the route of that name has none.
+    Limit(Excess, Option<Box<str>>),
     /// No route takes the client; why.
     NoRoute(Box<str>),
     /// A route with `action = "reject"`: its name.
     RouteRejects(Box<str>),
+    /// It could not be taken to TLS; why.
+    Starttls(Side, Box<str>),
+    /// It sent so many bytes in clear, at least, where TLS was to begin.
+    Injected(Side, usize),
     /// Answered with a canned reply, and that was all there was to do.
     Replied,
     /// The name that the client asked for could not be resolved.
     Resolve(Box<str>),
     /// The target that the client named is not one that may be connected to.
     Target(Box<str>),
+    /// The proxy on the way to the server did not lead there; its words.
+    Via(Box<str>),
+    /// The next tunnel has not confirmed that it reached the server; its words.
+    Unconfirmed(Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// Every server that could serve has as many connections as it may; how the wait for a place ended.
@@ -159,6 +184,7 @@ impl Reason {
             Self::TlsBroken(Side::Client, ..) => "client-tls-error",
             Self::TlsBroken(Side::Server, ..) => "server-tls-error",
             Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::LingerTimeout => "linger-timeout",
             Self::HandshakeTimeout(Side::Client) => "handshake-timeout",
@@ -169,16 +195,25 @@ impl Reason {
             Self::NotTls(_) => "not-tls",
             Self::BadHello(_) => "bad-hello",
             Self::BadRequest(_) => "bad-request",
+            Self::BadAsking(_) => "bad-proxy-request",
             Self::NameChanged => "name-changed",
             Self::ProxyHeader(_) => "bad-proxy-header",
             Self::Rule(_, Refusal::Reject) => "rejected",
             Self::Rule(_, Refusal::Drop) => "dropped",
             Self::Rule(_, Refusal::Tarpit) => "tarpitted",
+            Self::Limit(Excess::Connections, _) => "limit-connections",
+            Self::Limit(Excess::Rate, _) => "limit-rate",
             Self::NoRoute(_) => "no-route",
             Self::RouteRejects(_) => "route-rejected",
+            Self::Starttls(Side::Client, _) => "starttls-failed",
+            Self::Starttls(Side::Server, _) => "server-starttls-failed",
+            Self::Injected(Side::Client, _) => "starttls-injection",
+            Self::Injected(Side::Server, _) => "server-starttls-injection",
             Self::Replied => "replied",
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
+            Self::Via(_) => "proxy-failed",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
             Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
@@ -193,15 +228,20 @@ impl Reason {
         match self {
             Self::Handshake(_, _, text)
             | Self::TlsBroken(_, _, text)
+            | Self::BadAsking(text)
             | Self::ProxyHeader(text)
+            | Self::Starttls(_, text)
             | Self::NoRoute(text)
             | Self::Resolve(text)
             | Self::Target(text)
+            | Self::Via(text)
+            | Self::Unconfirmed(text)
             | Self::Connect(text)
             | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
-            Self::RouteRejects(route) => Some(format!("route {route:?}")),
+            Self::RouteRejects(route) | Self::Limit(_, Some(route)) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
+            Self::Injected(_, bytes) => Some(format!("{bytes} bytes in clear where TLS was to begin")),
             Self::System(error) => Some(error.to_string()),
             _ => None,
         }
@@ -215,14 +255,20 @@ impl Reason {
             | Self::NotTls(_)
             | Self::BadHello(_)
             | Self::BadRequest(_)
+            | Self::BadAsking(_)
+            | Self::Starttls(Side::Client, _)
+            | Self::Injected(Side::Client, _)
             | Self::NameChanged => Some("handshake-failed"),
-            Self::Handshake(Side::Server, ..) | Self::HandshakeTimeout(Side::Server) => {
-                Some("tls-server-failed")
-            }
+            Self::Handshake(Side::Server, ..)
+            | Self::HandshakeTimeout(Side::Server)
+            | Self::Starttls(Side::Server, _)
+            | Self::Injected(Side::Server, _) => Some("tls-server-failed"),
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)
             | Self::Target(_)
+            | Self::Via(_)
+            | Self::Unconfirmed(_)
             | Self::Connect(_)
             | Self::ServersFull(_)
             | Self::ConnectTimeout => Some("connect-failed"),

@@ -28,6 +28,8 @@ pub mod channel;
 pub mod stream;
 // What the configuration promised.
 pub mod policy;
+// From names to addresses.
+pub mod resolver;
 // A connection: its pair, its steps, its life.
 pub mod connection;
 pub mod handshake;
@@ -35,6 +37,8 @@ pub mod handshake;
 pub mod mode;
 // The configuration file.
 pub mod config;
+// Who finds out which servers are well.
+pub mod checks;
 // Who looks, and what is shown.
 pub mod control;
 // The threads: main, workers, tasks.

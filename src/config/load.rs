@@ -8,67 +8,92 @@
 
 use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
+use super::raw::At;
 use super::report::{Place, Report};
+use super::resolver::{Kept, first_answers};
 use super::settings::{
-    ConnectSettings, Endpoint, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings,
-    ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, EXPAND, Endpoint, HealthSettings, NetworkList, OutgoingSettings,
+    QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings,
+    Spread, Tls, TlsPlaces,
 };
-use super::{Bind, LoadContext, control};
+use super::via::{self, destination};
+use super::{Bind, LoadContext, control, socket, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
+use crate::policy::outgoing::{Outgoing, Source};
+use crate::policy::resolved::{self, Question, Resolved, Watch};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
+use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
+use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
+use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
+use crate::wire::checks::Talk;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The name of the only route of a service that has none written.
 const ROUTE: &str = "default";
 
+/// What a configuration comes to.
+pub(super) struct Loaded {
+    pub(super) listeners: Vec<Bind>,
+    pub(super) control: ControlSettings,
+    pub(super) resolver: Arc<resolver::Resolver>,
+    pub(super) names: Vec<Kept>,
+}
+
 /// Loads everything; `None` when the report has errors, from here or from before.
-pub(super) fn load(
-    settings: &Settings,
-    context: &LoadContext,
-    report: &mut Report,
-) -> Option<(Vec<Bind>, ControlSettings)> {
+pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Report) -> Option<Loaded> {
     let mut loader = Loader {
         // What was refused may be missing from a route, which then seems to take more than it does.
         compares_routes: !report.has_errors(),
         resolver: Resolver::default(),
         networks: Reader::default(),
         taken: Vec::new(),
+        watches: Vec::new(),
+        known: HashMap::new(),
         workers: settings.global.workers,
         context,
         report,
     };
-    let all: Vec<Loaded> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let all: Vec<Parts> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let watches = loader.watches;
     let control = control::load(&settings.control, report);
     if report.has_errors() {
         return None;
     }
+    let resolver = context.resolver.get().next(settings.resolver.clone());
+    let names = first_answers(&resolver, watches, report);
     let services = settings.services.iter().zip(all);
-    let binds = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
+    let listeners = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
     context.marks.tidy();
-    Some((binds, control))
+    Some(Loaded { listeners, control, resolver, names })
 }
 
 /// What one service needs from the system.
-struct Loaded {
+struct Parts {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
+    users: Option<Users>,
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
+    listen: ListenOptions,
 }
 
 /// What is remembered while everything is loaded.
@@ -76,8 +101,12 @@ struct Loader<'a> {
     compares_routes: bool,
     resolver: Resolver,
     networks: Reader,
-    /// The addresses that are listened on so far.
-    taken: Vec<(Address, Place)>,
+    /// The addresses that are listened on so far, and whether those of IPv6 are for nothing else.
+    taken: Vec<(Address, bool, Place)>,
+    /// The names that servers are reached by, each where it is written.
+    watches: Vec<(Arc<Watch>, Place)>,
+    /// The same by what is asked and for how many places: whoever asks the same shares what is answered.
+    known: HashMap<(Question, usize), Arc<Watch>>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -87,28 +116,59 @@ struct Loader<'a> {
 struct Common<'s> {
     shared: Option<(&'s ServerTlsSpec, Option<Arc<ServerTls>>)>,
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
+    /// Of the service's own `connect`.
+    outgoing: Option<Arc<Outgoing>>,
+}
+
+/// What a route says of checks and pauses, and what its service says of those.
+#[derive(Clone, Copy)]
+struct Health<'s> {
+    own: &'s HealthSettings,
+    inherited: Option<&'s HealthSettings>,
+}
+
+impl<'s> Health<'s> {
+    fn both(self) -> impl Iterator<Item = &'s HealthSettings> {
+        [Some(self.own), self.inherited].into_iter().flatten()
+    }
+
+    fn check(self) -> Option<&'s At<Option<CheckSettings>>> {
+        self.both().find_map(|health| health.check.as_ref())
+    }
+
+    fn passive(self) -> Passive {
+        self.both().find_map(|health| health.passive).unwrap_or_default()
+    }
 }
 
 impl Loader<'_> {
-    fn service(&mut self, service: &ServiceSettings) -> Loaded {
+    fn service(&mut self, service: &ServiceSettings) -> Parts {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
-        let mut common = Common { shared, clients: HashMap::new() };
+        let outgoing = service.connect.as_ref().and_then(|connect| self.outgoing(connect));
+        let mut common = Common { shared, clients: HashMap::new(), outgoing };
         let routes = if service.routes.is_empty() {
-            let upstream = self.upstream(service.connect.as_ref(), service.spread, &mut common);
+            let health = Health { own: &service.health, inherited: None };
+            let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
-            vec![route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)]
+            let via = self.via(service.connect.as_ref());
+            let outgoing = common.outgoing.take();
+            let route = route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream);
+            vec![Route { via, outgoing, ..route }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
-        Loaded {
-            accept: self.listen_on(&service.accept),
+        Parts {
+            listen: socket::load_listen(&service.socket, self.report),
+            accept: self.listen_on(&service.accept, service.socket.options.v6only == Some(true)),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
+                confirm: proxy.confirm,
             }),
             monitor: self.monitor(service),
+            users: self.users(service),
             rules: service.rules.iter().map(|rule| self.rule(rule)).collect(),
             routes,
             table: self.table(service),
@@ -131,8 +191,26 @@ impl Loader<'_> {
             (None, None) => None,
         };
         let connect = written.connect.as_ref().or(service.connect.as_ref());
-        let upstream = self.upstream(connect, written.spread.or(service.spread), common);
-        route(&written.name, RouteAction::Connect, accept_tls, connect, upstream)
+        let health = Health { own: &written.health, inherited: Some(&service.health) };
+        let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
+        let via = self.via(connect);
+        let outgoing = match &written.connect {
+            Some(own) => self.outgoing(own),
+            None => common.outgoing.clone(),
+        };
+        Route { via, outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+    }
+
+    fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
+        via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
+    }
+
+    /// How sockets towards the servers of a `connect` are opened, if not as usual.
+    fn outgoing(&mut self, connect: &ConnectSettings) -> Option<Arc<Outgoing>> {
+        let OutgoingSettings { sources, socket, place } = connect.outgoing.as_ref()?;
+        let sources: Box<[Source]> = sources.iter().map(|source| source.value).collect();
+        socket::probe(socket, sources.contains(&Source::Client), *place, self.report);
+        Some(Arc::new(Outgoing::new(socket.clone(), sources)))
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -140,11 +218,13 @@ impl Loader<'_> {
         &mut self,
         connect: Option<&'s ConnectSettings>,
         spread: Spread,
+        health: Health<'_>,
         common: &mut Common<'s>,
     ) -> (Upstream, Option<Arc<ClientTls>>) {
         let Some(connect) = connect else { return (Upstream::default(), None) };
-        let (servers, requested) = (self.servers(connect).into(), self.requested(connect));
-        let upstream = upstream(servers, requested, spread);
+        let check = health.check().and_then(|check| self.check(check, connect));
+        let (servers, requested) = (self.servers(connect, check.as_ref()).into(), self.requested(connect));
+        let upstream = Upstream { passive: health.passive(), ..upstream(servers, requested, spread) };
         let Some(Tls { spec, places }) = &connect.tls else { return (upstream, None) };
         let tls = common.clients.entry(spec).or_insert_with(|| {
             let loaded = ClientTls::load(spec, self.workers);
@@ -153,29 +233,98 @@ impl Loader<'_> {
         (upstream, tls.clone())
     }
 
-    fn servers(&mut self, connect: &ConnectSettings) -> Vec<Server> {
+    /// How servers of `connect` are checked.
+    fn check(
+        &mut self,
+        written: &At<Option<CheckSettings>>,
+        connect: &ConnectSettings,
+    ) -> Option<Arc<CheckSpec>> {
+        let CheckSettings { spec, tls } = written.value.as_ref()?;
+        // What is wrong is said once, though several routes may inherit it.
+        let has_tls = connect.tls.is_some() && connect.starttls.is_none();
+        if let (Some(true), false) = (tls, has_tls) {
+            let lacks = if connect.tls.is_some() { "asks for it first (`starttls`)" } else { "has no `tls`" };
+            self.report
+                .error(written.place, format!("a check within TLS, where `connect` {lacks}"))
+                .help("take another kind of check, as in check = \"tcp\"");
+        }
+        if connect.via.is_some() {
+            self.report
+                .error(written.place, "`check` where `connect` goes through a proxy (`via`)")
+                .help("leave it out: checks go straight to the servers");
+        }
+        if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
+            self.report
+                .error(written.place, "`check` where the client names the server")
+                .help("leave it out: such servers are not known before");
+        }
+        let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
+        Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
+    }
+
+    fn servers(&mut self, connect: &ConnectSettings, check: Option<&Arc<CheckSpec>>) -> Vec<Server> {
         let server_name = connect.tls.as_ref().and_then(|tls| tls.spec.server_name.clone());
-        let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
+        let mut own = |written: &ServerSettings| match &written.check {
+            Some(own) => self.check(own, connect),
+            None => check.cloned(),
+        };
+        let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
+        let mut found = |endpoint: &Endpoint, name: &str, expand: Option<usize>| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
-            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
-            addresses
-                .map(|address| Server::new(name.into(), address, tls_name.clone(), Arc::default()))
-                .collect()
+            // Through a proxy it is the proxy that is connected to, and asked for the server by name.
+            let via = connect.via.as_ref();
+            let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
+            let server = |(name, place): (Box<str>, _)| Server {
+                destination: destination.clone(),
+                ..Server::new(name, place, tls_name.clone(), Arc::default())
+            };
+            let (reached, expand) = via.map_or((endpoint, expand), |via| (&via.endpoint, None));
+            self.places(reached, name, expand).into_iter().map(server).collect()
         };
-        let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
-        let mut servers: Vec<Server> = listed.collect();
-        for written in &connect.servers {
-            let found = found(&written.endpoint, &written.name.value);
+        let listed = connect
+            .addresses
+            .iter()
+            .flat_map(|endpoint| found(endpoint, &endpoint.text.value, connect.expand));
+        let mut servers: Vec<Server> =
+            listed.map(|server| Server { check: check.cloned(), ..server }).collect();
+        for (written, check) in connect.servers.iter().zip(own) {
+            let found = found(&written.endpoint, &written.name.value, written.expand);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
                 max_connections: written.max_connections.unwrap_or(u32::MAX),
                 slow_start: written.slow_start.unwrap_or_default(),
+                check: check.clone(),
                 ..server
             }));
         }
         servers
+    }
+
+    /// The places of a server, with the names of each. What may change is looked after from now on.
+    fn places(
+        &mut self,
+        endpoint: &Endpoint,
+        name: &str,
+        expand: Option<usize>,
+    ) -> Vec<(Box<str>, resolved::Place)> {
+        let Some(question) = endpoint.target.question() else {
+            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            return addresses.map(|address| (name.into(), address.into())).collect();
+        };
+        let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
+        let known = self.known.entry((question, parts.unwrap_or(1)));
+        let watch = known.or_insert_with_key(|(question, places)| {
+            let watch = Arc::new(Watch::new(question.clone(), *places));
+            self.watches.push((Arc::clone(&watch), endpoint.text.place));
+            watch
+        });
+        let named = |(number, place): (usize, &Arc<Resolved>)| {
+            let name = if parts.is_some() { format!("{name}#{number}").into() } else { name.into() };
+            (name, resolved::Place::Named(Arc::clone(place)))
+        };
+        (1..).zip(&watch.places).map(named).collect()
     }
 
     fn requested(&mut self, connect: &ConnectSettings) -> Option<Requested> {
@@ -183,7 +332,9 @@ impl Loader<'_> {
             Target::Requested(port) => Some(port),
             _ => None,
         })?;
-        Some(Requested { port, allow: self.networks(connect.allow.as_ref()).unwrap_or_default() })
+        let allow = self.networks(connect.allow.as_ref()).unwrap_or_default();
+        let (names, ports) = (connect.names.clone().into(), connect.ports.clone().into());
+        Some(Requested { port, allow, names, ports })
     }
 
     fn server_tls(&mut self, tls: &Tls<ServerTlsSpec>, identity: &str) -> Option<Arc<ServerTls>> {
@@ -197,6 +348,11 @@ impl Loader<'_> {
         }
         let monitor = service.monitor.as_ref()?;
         Some(Monitor { source: self.networks(Some(&monitor.source)), reply: monitor.reply.clone() })
+    }
+
+    fn users(&mut self, service: &ServiceSettings) -> Option<Users> {
+        let file = service.socks.as_ref()?;
+        socks::load(&file.value, file.place, self.report)
     }
 
     fn rule(&mut self, rule: &RuleSettings) -> RuleSpec {
@@ -243,23 +399,28 @@ impl Loader<'_> {
     }
 
     /// The addresses of `endpoints`, none of which may be taken already.
-    fn listen_on(&mut self, endpoints: &[Endpoint]) -> Vec<Address> {
+    fn listen_on(&mut self, endpoints: &[Endpoint], only_v6: bool) -> Vec<Address> {
         let mut addresses = Vec::new();
         for endpoint in endpoints {
             let Some(found) = self.resolve(endpoint) else { continue };
             for address in found {
-                match self.taken.iter().find(|(other, _)| overlap(&address, other)) {
-                    Some((other, place)) if *other == address => {
+                let apart = |other: &Address, other_only_v6: bool| {
+                    let is_v4 = |address: &Address| matches!(address.ip(), Some(IpAddr::V4(_)));
+                    only_v6 && is_v4(other) || other_only_v6 && is_v4(&address)
+                };
+                let mut others = self.taken.iter();
+                match others.find(|(other, only_v6, _)| overlap(&address, other) && !apart(other, *only_v6)) {
+                    Some((other, _, place)) if *other == address => {
                         let finding =
                             self.report.error(endpoint.text.place, format!("{address} is listened on twice"));
                         finding.note(*place, "it is taken here");
                     }
-                    Some((other, place)) => {
+                    Some((other, _, place)) => {
                         let message = format!("{address} cannot be listened on beside {other}");
                         self.report.error(endpoint.text.place, message).note(*place, "that one is here");
                     }
                     None => {
-                        self.taken.push((address.clone(), endpoint.text.place));
+                        self.taken.push((address.clone(), only_v6, endpoint.text.place));
                         addresses.push(address);
                     }
                 }
@@ -288,8 +449,21 @@ fn route(
     (upstream, connect_tls): (Upstream, Option<Arc<ClientTls>>),
 ) -> Route {
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
+    let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, send_proxy, stats }
+    Route {
+        name: name.into(),
+        action,
+        accept_tls,
+        upstream,
+        connect_tls,
+        via: None,
+        starttls,
+        send_proxy,
+        quota: None,
+        stats,
+        outgoing: None,
+    }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -304,6 +478,7 @@ fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spread: Spread
         balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
         attempts,
         waiting: Arc::new(Waiting::new(length, patience)),
+        passive: Passive::default(),
         requested,
         named: Arc::default(),
     }
@@ -348,7 +523,7 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 }
 
 /// One plan for the service, shared by all its addresses.
-fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) -> Vec<Bind> {
     for route in &mut loaded.routes {
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
@@ -358,6 +533,10 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         upstream.balance = Balance::new(upstream.balance.kind, turns);
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    for (route, written) in loaded.routes.iter_mut().zip(&settings.routes) {
+        let quota = |limit| Box::new(context.quotas.find(&settings.name, Some(&route.name), limit));
+        route.quota = written.limit.map(quota);
+    }
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
     let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
@@ -368,6 +547,9 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         truncation: settings.truncation,
         proxy_protocol: loaded.proxy_protocol,
         monitor: loaded.monitor,
+        users: loaded.users,
+        starttls: settings.starttls.map(|protocol| protocol.value),
+        quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded
@@ -383,7 +565,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         rule_stats,
     };
     let plan = Arc::new((settings.mode.plan)(service));
-    let bind = |address| Bind { address, plan: Arc::clone(&plan) };
+    let options = Arc::new(loaded.listen);
+    let bind = |address| Bind { address, plan: Arc::clone(&plan), options: Arc::clone(&options) };
     loaded.accept.into_iter().map(bind).collect()
 }
 
@@ -392,7 +575,11 @@ fn find_stats(service: &str, routes: &mut [Route], registry: &Registry) {
     for route in routes {
         route.stats = registry.scope(Kind::Route, &[service, &route.name]);
         for server in &mut route.upstream.servers {
-            let address = server.address.to_string();
+            let address = match &server.place {
+                resolved::Place::Fixed(address) => address.to_string(),
+                // Its addresses come and go; what is counted stays.
+                resolved::Place::Named(_) => String::new(),
+            };
             server.stats = registry.scope(Kind::Server, &[service, &route.name, &server.name, &address]);
         }
         if route.upstream.requested.is_some() {

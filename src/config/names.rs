@@ -30,6 +30,15 @@ pub(super) fn check_names(
     list
 }
 
+/// Reads a list of names that may be absent.
+pub(super) fn check_patterns(fields: Fields<'_>, names: &'static str, report: &mut Report) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    if let Some(node) = fields.get(names) {
+        check_list(node, Pattern::name, &mut patterns, report);
+    }
+    patterns
+}
+
 fn check_list(
     node: Node<'_>,
     parse: fn(&str) -> Result<Pattern, String>,

@@ -47,6 +47,11 @@ impl Needs {
         self.asks_certificate |= asks_certificate;
     }
 
+    /// Where it is said that clients are decrypted, if they are.
+    pub(super) fn terminates_at(&self) -> Option<Place> {
+        self.terminates
+    }
+
     pub(super) fn route_tls(&mut self) {
         self.has_route_tls = true;
     }

@@ -6,7 +6,7 @@
 use super::address::Target;
 use super::networks;
 use super::raw::{At, Node, unknown_word};
-use super::report::Report;
+use super::report::{Place, Report};
 use super::settings::{Endpoint, ProxySettings};
 use super::tables;
 use crate::policy::service::{Others, SendProxy, SendTlvs};
@@ -66,13 +66,18 @@ pub(super) fn check_accept(
     }
     let from = fields.get("from").and_then(|node| networks::check(node, directory, report));
     let others = fields.get("others").and_then(|node| node.choice(&OTHERS, report));
-    Some(ProxySettings { from, others: others.unwrap_or_default() })
+    let confirm = fields.get("confirm").and_then(|node| node.boolean(report)).unwrap_or_default();
+    Some(ProxySettings { from, others: others.unwrap_or_default(), confirm })
 }
 
 /// Reads `connect.send_proxy`.
 pub(super) fn check_send(node: Node<'_>, report: &mut Report) -> Option<SendProxy> {
     if node.is_string() {
-        return Some(SendProxy { version: node.choice(&VERSIONS, report)?, tlvs: SendTlvs::default() });
+        return Some(SendProxy {
+            version: node.choice(&VERSIONS, report)?,
+            tlvs: SendTlvs::default(),
+            confirm: false,
+        });
     }
     if !node.is_table() {
         node.mismatch("\"v1\", \"v2\" or a table", report);
@@ -96,7 +101,25 @@ pub(super) fn check_send(node: Node<'_>, report: &mut Report) -> Option<SendProx
         Some(node) => check_tlvs(node, report)?,
         None => SendTlvs::default(),
     };
-    Some(SendProxy { version: version?, tlvs })
+    let confirm_node = fields.get("confirm");
+    let confirm = confirm_node.and_then(|node| node.boolean(report)).unwrap_or_default();
+    if let (Some(Version::V1), Some(version), Some(node), true) =
+        (version, version_node, confirm_node, confirm)
+    {
+        report
+            .error(node.place, "`confirm` with version 1, in which nothing can be asked for")
+            .note(version.place, "the version is set here")
+            .help("write version = \"v2\"");
+    }
+    Some(SendProxy { version: version?, tlvs, confirm })
+}
+
+/// Reports a `confirm` on a way that speaks TLS.
+pub(super) fn refuse_confirm(node: Node<'_>, tls: Place, report: &mut Report) {
+    report
+        .error(node.place, "`confirm` beside `tls`: what is confirmed comes ahead of TLS, and bare")
+        .note(tls, "TLS is set here")
+        .help("leave TLS to the next tunnel, which holds the connection to the server");
 }
 
 /// The TLVs that are listed; unlike other lists it may be empty, for nothing but addresses.

@@ -8,13 +8,14 @@ use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::route::{self, Inherited};
-use super::settings::{self, RouteSettings, ServiceSettings, Tls};
+use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{reply, rule, server, tls};
+use super::{health, limit, reply, rule, server, socks, starttls, tls, tls_client};
 use crate::mode::{MODES, Mode};
+use crate::policy::quota::{QuotaSpec, Ways};
 use crate::policy::reply::Reply;
-use crate::policy::service::{RouteAction, Timeouts, Truncation};
+use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
 use crate::policy::tls_spec::ServerTlsSpec;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -29,6 +30,9 @@ const BUFFERS: RangeInclusive<u64> = 1..=1 << 30;
 
 /// The mode in which everybody gets `reply`, ahead of everything that is decided by what a client says.
 const HEALTH: &str = "health";
+
+/// The mode that answers by itself, whatever is sent.
+const DEMO: &str = "demo";
 
 /// What the parts of a service are read within.
 #[derive(Clone, Copy)]
@@ -78,39 +82,54 @@ pub(super) fn check<'t>(
     check_defaults_used(accept_tls.as_ref(), needs.has_route_tls(), report);
     warn_of_unused(fields.get("connect").or_else(|| fields.get("server")), &routes, report);
 
+    let starttls = accept.as_ref().and_then(|accept| accept.starttls);
+    starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
-        let accept_tls = accept.as_ref().and_then(|accept| accept.tls);
-        let others = ["peek", "monitor", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+        let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
+        let others =
+            ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
         for node in others.chain(proxy_node).chain(accept_tls) {
             refuse_in_mode(node, HEALTH, mode_place, report);
         }
     }
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
+    if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
+        refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+    }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
     let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
-    let (accept, proxy_protocol) =
-        accept.map_or_else(Default::default, |accept| (accept.addresses, accept.proxy_protocol));
+    let (accept, socket, proxy_protocol) = accept
+        .map_or_else(Default::default, |accept| (accept.addresses, accept.socket, accept.proxy_protocol));
     // What is missing has been reported; the rest is still loaded, so that one run tells all.
-    ServiceSettings {
+    let service = ServiceSettings {
         name: name.map_or("", |name| name.value).to_owned(),
         mode: frame.mode,
         reply: check_reply(fields, mode, report),
+        socks: socks::check(fields, frame, report),
         monitor,
         peek,
         accept,
+        starttls,
+        socket,
         proxy_protocol,
         accept_tls,
         connect,
+        health: check_health(fields, frame, mode.is_some(), report),
         spread: server::check_spread(fields, report),
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
         truncation: truncation.unwrap_or_default(),
+        limit: check_limit(fields, frame, report),
         rules,
         routes,
-    }
+    };
+    tls_client::check_known(&service, report);
+    let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
+    ways.for_each(|connect| socks::check_connect(connect, frame, report));
+    service
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.
@@ -142,6 +161,17 @@ fn check_name<'t>(
     Some(name)
 }
 
+fn check_limit(fields: Fields<'_>, frame: Frame<'_>, report: &mut Report) -> Option<QuotaSpec> {
+    let node = fields.get("limit")?;
+    let limit = limit::check(node, report)?;
+    let rations = [limit.bandwidth, limit.connection_bandwidth].iter().any(|ways| *ways != Ways::default());
+    if frame.mode.name == DEMO && rations {
+        let message = format!("`limit` of bytes has no effect in mode {DEMO:?}, which answers by itself");
+        report.warning(node.place, message);
+    }
+    Some(limit)
+}
+
 /// Reads `accept.tls`. Beside routes it may lack a certificate, to be only inherited from.
 fn check_accept_tls(
     fields: Fields<'_>,
@@ -166,6 +196,27 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
             .missing(tls.places.table, "`accept.tls` has no `certificate`, and no route has a `tls` with one")
             .help("add, for example, certificate = \"web.pem\", key = \"web.key\"");
     }
+}
+
+/// Whether clients are needed to speak before what they ask to be confirmed can be: they wait for that.
+fn refuse_confirm(
+    node: Node<'_>,
+    frame: Frame<'_>,
+    peek: Peek,
+    terminates: Option<Place>,
+    report: &mut Report,
+) {
+    let because = match (terminates, peek) {
+        (Some(_), _) => "TLS is terminated here",
+        (None, Peek::Tls | Peek::Http) => "the name that routes is what the client says first",
+        (None, Peek::None) => return,
+    };
+    let message = format!("`confirm`, but {because}: {} must reach its server before it reads", frame.called);
+    let finding = report.error(node.place, message);
+    if let Some(place) = terminates {
+        finding.note(place, "TLS is set here");
+    }
+    finding.help("write peek = \"none\": the tunnel before this one tells the name in its PROXY header");
 }
 
 /// Whether any route goes where the service's `connect` says.
@@ -198,6 +249,21 @@ fn check_connect(
         _ => {}
     }
     side::check_connect(node, servers, &tables::CONNECT, frame.called, frame.directory, needs, report)
+}
+
+/// Reads how it is found out which servers are well.
+fn check_health(
+    fields: Fields<'_>,
+    frame: Frame<'_>,
+    mode_known: bool,
+    report: &mut Report,
+) -> HealthSettings {
+    if mode_known && !frame.mode.connects {
+        for node in ["check", "passive"].into_iter().filter_map(|key| fields.get(key)) {
+            refuse_in_mode(node, frame.mode.name, frame.mode_place, report);
+        }
+    }
+    health::check(fields, report)
 }
 
 /// The reply of a service that gives nothing else.

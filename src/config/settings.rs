@@ -12,16 +12,26 @@ use crate::log;
 use crate::mode::Mode;
 use crate::policy::access::Level;
 use crate::policy::balance::Kind;
+use crate::policy::check::CheckSpec;
+use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
+use crate::policy::outgoing::Source;
+use crate::policy::quota::QuotaSpec;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
-use crate::policy::service::{Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
+use crate::policy::service::{AskTls, Others, Peek, RouteAction, SendProxy, Timeouts, Truncation};
 use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
+use crate::policy::via;
+use crate::resolver;
+use crate::sys::listening::ListenOptions;
+use crate::sys::options::SocketOptions;
+use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +46,9 @@ pub(super) const QUEUE_LENGTH: usize = 1024;
 
 /// The default of `queue.timeout`.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The default of `expand` for a service ("_imap._tcp.example.org").
+pub(super) const EXPAND: usize = 8;
 
 /// The default of `buffer`, in bytes.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -66,6 +79,7 @@ pub struct Global {
 pub(super) struct Settings {
     pub(super) global: Global,
     pub(super) control: Control,
+    pub(super) resolver: resolver::Settings,
     pub(super) services: Vec<ServiceSettings>,
 }
 
@@ -111,19 +125,26 @@ pub(super) struct ServiceSettings {
     pub(super) mode: &'static Mode,
     /// In mode "health", and nowhere else.
     pub(super) reply: Option<Reply>,
+    /// The users of mode "socks".
+    pub(super) socks: Option<At<PathBuf>>,
     pub(super) monitor: Option<MonitorSettings>,
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
+    pub(super) socket: SocketSettings,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
     /// For routes that have none of their own.
     pub(super) connect: Option<ConnectSettings>,
+    /// For routes that say nothing else.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
     pub(super) timeouts: Timeouts,
     /// In bytes.
     pub(super) buffer: usize,
     pub(super) truncation: Truncation,
+    pub(super) limit: Option<QuotaSpec>,
     pub(super) rules: Vec<RuleSettings>,
     /// None: everybody goes one way.
     pub(super) routes: Vec<RouteSettings>,
@@ -149,19 +170,86 @@ pub(super) struct ProxySettings {
     /// None where every peer comes over a unix socket.
     pub(super) from: Option<NetworkList>,
     pub(super) others: Others,
+    pub(super) confirm: bool,
 }
 
 /// What a `connect` says, with the servers beside it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectSettings {
     /// The short list; [`Target::Requested`] is always the only one. Empty where there are servers.
     pub(super) addresses: Vec<Endpoint>,
     /// Servers in tables of their own.
     pub(super) servers: Vec<ServerSettings>,
+    /// Into how many servers each name of the short list is made.
+    pub(super) expand: Option<usize>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
+    /// The same.
+    pub(super) names: Vec<Pattern>,
+    /// With "*:*" only.
+    pub(super) ports: PortList,
+    pub(super) via: Option<ViaSettings>,
+    /// With `tls` only.
+    pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+    pub(super) outgoing: Option<OutgoingSettings>,
+}
+
+/// What `accept` says of its sockets.
+#[derive(Debug, Default)]
+pub(super) struct SocketSettings {
+    /// `permit` is yet to be made.
+    pub(super) options: ListenOptions,
+    pub(super) permit: Option<PermitSettings>,
+    /// Of `accept.socket`.
+    pub(super) place: Option<Place>,
+}
+
+/// Who may connect to its unix sockets; names or numbers.
+#[derive(Debug)]
+pub(super) struct PermitSettings {
+    pub(super) owner: Option<At<String>>,
+    pub(super) group: Option<At<String>>,
+    pub(super) mode: u32,
+}
+
+/// What a `connect` says of its sockets.
+#[derive(Debug)]
+pub(super) struct OutgoingSettings {
+    pub(super) sources: Vec<At<Source>>,
+    pub(super) socket: SocketOptions,
+    /// Of one of the two.
+    pub(super) place: Place,
+}
+
+/// What `check` and `passive` say; nothing where they are not written.
+#[derive(Debug, Default)]
+pub(super) struct HealthSettings {
+    /// Nothing within: no check.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
+    pub(super) passive: Option<Passive>,
+}
+
+/// A `check`.
+#[derive(Clone, Debug)]
+pub(super) struct CheckSettings {
+    /// But for `tls`, where that depends on the route.
+    pub(super) spec: CheckSpec,
+    /// As written, or as the kind wants it.
+    pub(super) tls: Option<bool>,
+}
+
+/// Ports, by ranges.
+pub(super) type PortList = Vec<RangeInclusive<u16>>;
+
+/// What `connect.proxy` says.
+#[derive(Debug)]
+pub(super) struct ViaSettings {
+    pub(super) kind: via::Kind,
+    pub(super) endpoint: Endpoint,
+    /// A name, and the file with its password.
+    pub(super) login: Option<(String, At<PathBuf>)>,
 }
 
 /// What one `[[service.server]]` says.
@@ -175,6 +263,10 @@ pub(super) struct ServerSettings {
     /// None: as many as come.
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+    /// Into how many servers its name is made.
+    pub(super) expand: Option<usize>,
+    /// Instead of that of its service or route.
+    pub(super) check: Option<At<Option<CheckSettings>>>,
 }
 
 /// How servers are chosen from; what a route does not say, its service says.
@@ -222,11 +314,13 @@ pub(super) struct RouteSettings {
     pub(super) source: Option<NetworkList>,
     pub(super) fallback: At<Fallback>,
     pub(super) action: RouteAction,
+    pub(super) limit: Option<QuotaSpec>,
     /// Its own, with what it inherits.
     pub(super) tls: Option<Tls<ServerTlsSpec>>,
     /// Its own.
     pub(super) connect: Option<ConnectSettings>,
     /// Its own.
+    pub(super) health: HealthSettings,
     pub(super) spread: Spread,
 }
 

@@ -1,24 +1,37 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two sides of a service, and of a route: `accept` and `connect`, each an address or a table.
 //!
-//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`).
+//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`, `socket.rs`).
 
 use super::address::{Purpose, Target};
 use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
-use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
+use super::settings::{
+    ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings, SocketSettings,
+};
 use super::tables::{self, Table};
-use super::{networks, proxy, tls};
+use super::{networks, proxy, resolver, socket, socks, starttls, tls, via};
+use crate::wire::starttls::Protocol;
 use std::path::Path;
 
 /// What `accept` says.
 pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
+    pub(super) starttls_node: Option<Node<'t>>,
+    pub(super) starttls: Option<At<&'static Protocol>>,
+    pub(super) socket: SocketSettings,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
     pub(super) proxy_protocol: Option<ProxySettings>,
+}
+
+impl Accept<'_> {
+    /// Whether clients may ask to be told that the server was reached.
+    pub(super) fn confirms(&self) -> bool {
+        self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm)
+    }
 }
 
 /// Reads `accept`.
@@ -27,7 +40,11 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let addresses = side.addresses(Purpose::Accept, directory, report);
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
-    Some(Accept { addresses, tls: side.get("tls"), proxy_node, proxy_protocol })
+    let starttls_node = side.get("starttls");
+    let starttls = starttls_node.and_then(|node| starttls::check_accept(node, report));
+    let tls = side.get("tls");
+    let socket = socket::check_accept(side.fields, &addresses, report);
+    Some(Accept { addresses, socket, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own, beside which `servers` stand; `called` is how a
@@ -42,8 +59,7 @@ pub(super) fn check_connect(
     report: &mut Report,
 ) -> Option<ConnectSettings> {
     let Some(node) = node else {
-        let alone =
-            ConnectSettings { addresses: Vec::new(), servers, allow: None, tls: None, send_proxy: None };
+        let alone = ConnectSettings { servers, ..ConnectSettings::default() };
         return (!alone.servers.is_empty()).then_some(alone);
     };
     let side = Side::read(node, table, servers.is_empty(), report)?;
@@ -61,25 +77,48 @@ pub(super) fn check_connect(
                 .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
                 .note(other.text.place, "another one is here")
                 .help("it stands for whatever server the client asks for");
-        } else {
+        } else if matches!(requested.target, Target::Requested(Some(_))) {
             needs.name(requested.text.place);
         }
     }
+    let expand = side.get("expand").and_then(|node| resolver::check_expand(node, &addresses, report));
     let allow = side.get("allow");
     if let (Some(node), None, false) = (allow, requested, addresses.is_empty()) {
         report
             .error(node.place, "`allow` without an address \"*:PORT\"")
             .help("configured servers need no permission: leave it out");
     }
+    let (names, ports) = socks::check_listed(side.fields, requested, report);
     let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
     let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
+    let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
     if let Some(tls) = &tls {
-        let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
-        tls::check_server_names(tls, endpoints, report);
+        tls::check_server_names(tls, endpoints.clone(), report);
     }
+    let via = side.get("proxy").and_then(|node| via::check(node, endpoints, directory, report));
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
+    if let (Some(node), Some(tls), true) =
+        (side.get("send_proxy"), &tls, send_proxy.is_some_and(|send| send.confirm))
+    {
+        proxy::refuse_confirm(node, tls.places.table, report);
+    }
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
-    leads_somewhere.then_some(ConnectSettings { addresses, servers, allow, tls, send_proxy })
+    let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
+    let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
+    let outgoing = socket::check_connect(side.fields, &addresses, report);
+    leads_somewhere.then_some(ConnectSettings {
+        addresses,
+        servers,
+        expand,
+        allow,
+        names,
+        ports,
+        via,
+        starttls,
+        tls,
+        send_proxy,
+        outgoing,
+    })
 }
 
 /// A side as written: its addresses, and its table if it is one.

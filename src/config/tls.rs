@@ -8,6 +8,7 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{Endpoint, Tls, TlsPlaces};
 use super::tables::{self, Table};
+use super::tls_client::{check_pins, check_sni, is_alpn_of_client};
 use crate::policy::tls_spec::{
     CertificateFiles, ClientTlsSpec, ClientVerify, CommonTlsSpec, ServerTlsSpec, TlsVersion,
 };
@@ -97,6 +98,7 @@ fn inherit_common(tls: &mut Tls<ServerTlsSpec>, base: &Tls<ServerTlsSpec>, repor
     own.ciphers = own.ciphers.take().or_else(|| from.ciphers.clone());
     own.ciphersuites = own.ciphersuites.take().or_else(|| from.ciphersuites.clone());
     own.groups = own.groups.take().or_else(|| from.groups.clone());
+    own.key_log = own.key_log.take().or_else(|| from.key_log.clone());
     if own.alpn.is_empty() {
         own.alpn.clone_from(&from.alpn);
     }
@@ -130,7 +132,7 @@ fn read_server<'t>(
     let fields = node.fields(table, report)?;
     let mut places = places_of(fields, table);
     let certificates = check_certificates(fields, directory, &mut places, report);
-    let common = check_common(fields, report);
+    let common = check_common(fields, directory, report);
     let verify_node = fields.get("verify");
     let written = verify_node.and_then(|node| node.choice(&VERIFY, report));
     let ca_node = fields.get("client_ca");
@@ -171,18 +173,26 @@ pub(super) fn check_connect(
     if let (Some(node), true) = (fields.get("certificate"), certificates.len() > 1) {
         report.error(node.place, "`connect.tls` takes one `certificate` only");
     }
-    let common = check_common(fields, report);
+    let common = check_common(fields, directory, report);
     let ca = fields.get("ca").and_then(|node| node.path(directory, report));
     let server_name = fields.get("server_name").and_then(|node| check_server_name(node, report));
     let verify_node = fields.get("verify");
     let verify = verify_node.and_then(|node| node.boolean(report)).unwrap_or(true);
-    if let (Some(node), false) = (verify_node, verify) {
+    if let (Some(node), false, true) = (verify_node, verify, fields.get("pin").is_none()) {
         let message =
             format!("{called} does not verify its server: anybody in between can read and change everything");
         report.warning(node.place, message);
     }
-    let spec =
-        ClientTlsSpec { certificate: certificates.into_iter().next(), common, ca, verify, server_name };
+    let spec = ClientTlsSpec {
+        certificate: certificates.into_iter().next(),
+        common,
+        ca,
+        verify,
+        server_name,
+        sni: check_sni(fields, report),
+        alpn_of_client: is_alpn_of_client(fields),
+        pins: check_pins(fields, report),
+    };
     Some(Tls { spec, places })
 }
 
@@ -263,7 +273,12 @@ fn check_certificates(
     certificates.iter().enumerate().map(pair).collect()
 }
 
-fn check_common(fields: Fields<'_>, report: &mut Report) -> CommonTlsSpec {
+fn check_common(fields: Fields<'_>, directory: &Path, report: &mut Report) -> CommonTlsSpec {
+    let key_log = fields.get("key_log");
+    if let Some(node) = key_log {
+        let message = "`key_log`: whoever reads that file can decrypt every connection of this table";
+        report.warning(node.place, message);
+    }
     let version = |key, report: &mut Report| {
         let node = fields.get(key)?;
         Some(At { value: node.choice(&VERSIONS, report)?, place: node.place })
@@ -303,7 +318,8 @@ fn check_common(fields: Fields<'_>, report: &mut Report) -> CommonTlsSpec {
         ciphers: ciphers.map(|text| text.value.to_owned()),
         ciphersuites: ciphersuites.map(|text| text.value.to_owned()),
         groups: words("groups", report).map(|text| text.value.to_owned()),
-        alpn: check_alpn(fields, report),
+        alpn: if is_alpn_of_client(fields) { Vec::new() } else { check_alpn(fields, report) },
+        key_log: key_log.and_then(|node| node.path(directory, report)),
     }
 }
 

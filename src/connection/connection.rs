@@ -18,7 +18,7 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, Step, connect, rules};
+use crate::handshake::{Cursor, Progress, Step, answer, connect, rules};
 use crate::policy::service::{Service, Timeouts};
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
@@ -37,7 +37,7 @@ pub struct Connection {
     pub(super) plan: Arc<Plan>,
     pub(super) phase: Phase,
     /// What happened since the last turn.
-    ready: BothReady,
+    pub(super) ready: BothReady,
     /// Its deadline was set at least once.
     armed: bool,
     /// The client was heard out: nothing of ours can be eaten by a reset.
@@ -66,6 +66,12 @@ fn side_of(leg: Leg) -> Side {
 }
 
 impl Connection {
+    /// Which leg a socket towards the server is. Of two, each stays what it is, whichever of them becomes the server's: they
+    /// go by their serial numbers (`handshake/race.rs`).
+    fn leg_of(&self, watched: &Watched<'_>) -> Leg {
+        Leg(if self.pair.raced { 1 + watched.serial % 2 } else { 1 })
+    }
+
     /// A connection that has just been taken from the queue.
     pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         let at = ctx.at();
@@ -94,24 +100,26 @@ impl Connection {
     }
 
     /// Tells, once, of a failure, while it is known what the connection was doing.
-    fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
+    pub(super) fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
         if !mem::replace(&mut self.told, true) {
             last_words::tell_failure(&self.subject(), reason, ctx);
         }
     }
 
-    fn timeouts(&self) -> &Timeouts {
+    pub(super) fn timeouts(&self) -> &Timeouts {
         &self.plan.service.timeouts
     }
 
     /// Takes it as far as it goes.
-    fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         if matches!(self.phase, Phase::Handshake(_)) {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
                     self.phase = Phase::Relay;
+                    connect::succeeded(&self.pair, &self.plan.service, ctx);
                     self.pair.attempt = None;
                     self.relayed = ctx.stamp();
+                    self.set_alarms(ctx);
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
                     // Who speaks first has most probably spoken by now; a TLS client was read to the last byte.
@@ -230,12 +238,7 @@ impl Connection {
         if idle && mem::replace(&mut self.armed, true) && !again {
             return Verdict::Hold;
         }
-        let timeouts = &self.plan.service.timeouts;
-        let patience = match (pair.up.flow(), pair.down.flow()) {
-            (Flow::Open, Flow::Open) => timeouts.idle,
-            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => timeouts.linger,
-            _ => timeouts.half_close,
-        };
+        let patience = self.tolerated_silence();
         if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
     }
 
@@ -243,6 +246,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
+        let told = answer::refuse(&mut self.pair, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);
@@ -255,9 +259,15 @@ impl Connection {
             | Reason::ProxyHeader(_)
             | Reason::NoRoute(_)
             | Reason::RouteRejects(_)
+            | Reason::Starttls(Side::Client, _)
+            | Reason::Injected(Side::Client, _)
             | Reason::BadRequest(_)
+            | Reason::BadAsking(_)
             | Reason::Replied => self.hear_out(reason, ctx),
+            // Whoever comes beyond a limit must not fill the places of all services while it is told so.
+            Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }
     }
@@ -293,7 +303,7 @@ impl Connection {
     }
 
     /// The end of a tarpit.
-    fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         match mem::replace(&mut self.phase, Phase::Relay) {
             Phase::Tarpit(reason) => {
                 ctx.tarpitted -= 1;
@@ -307,7 +317,7 @@ impl Connection {
     }
 
     /// An ordinary close, when the client has been heard out.
-    fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::hear_out(reason, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));
@@ -315,7 +325,7 @@ impl Connection {
     }
 
     /// A reset, when `whom` has what it is still to have.
-    fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::abort(reason, whom, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));
@@ -341,7 +351,7 @@ impl Connection {
     }
 
     /// Takes an end further.
-    fn end(
+    pub(super) fn end(
         &mut self,
         ctx: &mut Ctx,
         how: impl FnOnce(&mut Ending, &mut Pair, BothReady, &mut Ctx) -> Next,
@@ -364,7 +374,7 @@ impl Connection {
 ///
 /// # Errors
 /// The reason, where there is no way on.
-fn go_back(
+pub(super) fn go_back(
     cursor: &mut Cursor,
     steps: &[Step],
     pair: &mut Pair,
@@ -396,15 +406,26 @@ impl Handler for Box<Connection> {
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
-        self.pair.endpoint(side_of(leg))?.watched()
+        match leg {
+            Leg(0) => self.pair.client.watched(),
+            leg => [self.pair.server.as_ref(), self.pair.rival.as_deref()]
+                .into_iter()
+                .flatten()
+                .find_map(|end| end.watched().filter(|watched| self.leg_of(watched) == leg)),
+        }
     }
 
     fn interest(&self, leg: Leg) -> Interest {
-        self.interest_in(side_of(leg))
+        let rival = self.pair.rival.as_ref().and_then(|rival| rival.watched());
+        match rival {
+            Some(rival) if self.leg_of(&rival) == leg => Interest { write: true, ..Interest::default() },
+            _ => self.interest_in(side_of(leg)),
+        }
     }
 
     fn touched(&mut self, legs: &mut Vec<Leg>) {
         legs.extend([Leg(0), Leg(1)]);
+        legs.extend(self.pair.raced.then_some(Leg(2)));
     }
 
     fn timed(&self, _: Leg) -> Leg {
@@ -428,7 +449,8 @@ impl Handler for Box<Connection> {
                 end.flush();
             }
         }
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn placed(&mut self, key: Key) {
@@ -446,28 +468,13 @@ impl Handler for Box<Connection> {
             Told::Turn(_) => {}
             Told::Found(_) => return Verdict::Hold,
         }
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut Ctx) -> Verdict<Reason> {
-        match &mut self.phase {
-            Phase::Handshake(cursor) => {
-                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let (pair, service) = (&mut self.pair, &self.plan.service);
-                let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
-                match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
-                    Ok(()) => self.advance(ctx),
-                    Err(reason) => Verdict::Close(reason),
-                }
-            }
-            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
-                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
-                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
-            },
-            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
-            Phase::Tarpit(_) => self.let_go(ctx),
-        }
+        let verdict = self.ring(ctx).unwrap_or_else(|| self.time_is_over(ctx));
+        self.with_alarms(verdict, ctx)
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {

@@ -28,8 +28,12 @@ pub struct TicketKey {
     pub owner: usize,
     /// `ClientTls::id`: another after each reload, so nothing is resumed across a change of trust.
     pub policy: u64,
+    /// By their places in the service.
+    pub route: usize,
     pub server: u32,
+    /// As it was verified, and as it was asked for where that is the client's.
     pub name: Option<Box<str>>,
+    pub asked: Option<Box<str>>,
 }
 
 /// What a connection has done on a task thread, because it may block.

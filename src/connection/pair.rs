@@ -4,6 +4,9 @@
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
+use crate::policy::bandwidth::Meters;
+use crate::policy::quota;
+use crate::policy::resolved::{self, Place};
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -15,6 +18,9 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use crate::wire::starttls::mysql::Turn;
+use crate::wire::starttls::{Exchange, Outcome};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +31,10 @@ pub struct Pair {
     pub client: Endpoint,
     /// There is one from the first attempt to connect.
     pub server: Option<Endpoint>,
+    /// While two addresses of a server are tried at once: the later one.
+    pub rival: Option<Box<Endpoint>>,
+    /// There was one.
+    pub raced: bool,
     /// From the client to the server.
     pub up: Channel,
     /// From the server to the client.
@@ -33,6 +43,10 @@ pub struct Pair {
     pub stays: Stays,
     /// While a server is being searched.
     pub attempt: Option<Box<Attempt>>,
+    /// While a side is being taken to TLS, or a server's greeting is taken in.
+    pub talk: Option<Box<Talk>>,
+    /// Where a login is carried between the sides.
+    pub login: Option<Box<Carried>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
@@ -41,6 +55,28 @@ pub struct Pair {
     pub held: Option<Held>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
+    /// Where the service or the route has a `limit`.
+    pub bounds: Option<Box<Bounds>>,
+}
+
+/// What a `limit` holds it to.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// Its places: two at most.
+    pub places: Vec<quota::Place>,
+    /// Where bytes are rationed, from when the relay begins.
+    pub meters: Option<Meters>,
+    /// Where that, or a lifetime, needs more than one deadline.
+    pub alarms: Option<Alarms>,
+}
+
+/// Moments that matter beside each other (`alarms.rs`).
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// When the silence will have lasted too long.
+    pub silence: Option<Instant>,
+    /// When its life is over.
+    pub ends: Option<Instant>,
 }
 
 /// What the handshake learnt.
@@ -66,16 +102,42 @@ pub struct Facts {
     /// Whether one was picked.
     pub picked: bool,
     pub accepted: Instant,
+    /// Where the client begins in clear: TLS was agreed on and comes next.
+    pub tls_begun: bool,
+    /// The server declined TLS, and that is allowed.
+    pub stays_clear: bool,
     /// When the client's handshake was complete.
     pub shaken: Option<Instant>,
     /// The server that is tried or was reached, by its place in the upstream.
     pub server: u32,
+    /// Where its name leads: the address that is tried or was reached.
+    pub address: Option<SocketAddr>,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
     pub queued: u32,
+    /// The port that the client asked for, where it says that.
+    pub asked_port: Option<u16>,
+    /// How the last attempt to connect failed, as far as the system tells.
+    pub failed: Option<io::ErrorKind>,
+    /// What it still waits to be told of the way to its server.
+    pub awaits: Awaits,
     /// Where the client names the server: how far the question for its addresses has come.
     pub resolve: Option<Resolve>,
+}
+
+/// Who wants to be told how the way to the server ended, ahead of all that the server says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaits {
+    #[default]
+    Nothing,
+    /// The tunnel before us: a frame (`wire/confirmation.rs`).
+    Confirmation,
+    /// A client of mode "socks", by what it speaks.
+    Socks4,
+    Socks5,
+    /// CONNECT of HTTP.
+    Connect,
 }
 
 /// A question for addresses.
@@ -146,10 +208,60 @@ pub struct Attempt {
     pub called: bool,
     /// When the present attempt began; none: it has not.
     pub since: Option<Instant>,
+    /// Where the server's name leads to several addresses: how far they have been tried.
+    pub race: Option<Box<Race>>,
     /// How many sockets were opened.
     pub sockets: u16,
     /// What the last server that failed answered.
     pub failure: Option<Box<str>>,
+}
+
+/// How far the addresses of one server have been tried.
+#[derive(Debug)]
+pub struct Race {
+    pub addresses: resolved::Addresses,
+    /// How many of them have been tried, or are.
+    pub begun: usize,
+    /// Where the pair's server endpoint goes, and its rival.
+    pub first: Option<SocketAddr>,
+    pub rival: Option<SocketAddr>,
+    /// One was begun just now: the time for it is yet to be set.
+    pub fresh: bool,
+}
+
+/// An exchange with one side, ahead of TLS or of the relay.
+#[derive(Debug)]
+pub struct Talk {
+    pub exchange: Exchange,
+    /// What was read out of TLS and not heard; bare streams keep it themselves.
+    pub input: Vec<u8>,
+    /// How it ended, while the last words leave.
+    pub outcome: Option<Outcome>,
+}
+
+/// A login that is carried between the two sides, packet by packet.
+#[derive(Debug)]
+pub struct Carried {
+    pub stage: Stage,
+    /// What goes out next.
+    pub packet: Vec<u8>,
+    /// What goes out after the wish for TLS.
+    pub rest: Vec<u8>,
+    /// Packets so far.
+    pub count: u8,
+}
+
+/// Whose packet it is that goes out next, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server's first, to the client.
+    Challenge,
+    /// The wish for TLS, to the server.
+    Wish,
+    /// The client's, to the server.
+    ToServer,
+    /// The server's, to the client, and who speaks then.
+    ToClient(Turn),
 }
 
 impl Pair {
@@ -158,6 +270,8 @@ impl Pair {
         Self {
             client: Endpoint::new(Stream::raw(socket), 0),
             server: None,
+            rival: None,
+            raced: false,
             up: Channel::new(Side::Client, buffer),
             down: Channel::new(Side::Server, buffer),
             facts: Facts {
@@ -171,18 +285,27 @@ impl Pair {
                 route: 0,
                 picked: false,
                 accepted: now,
+                tls_begun: false,
+                stays_clear: false,
                 shaken: None,
                 server: 0,
+                address: None,
                 connect_time: None,
                 queued: 0,
+                asked_port: None,
+                failed: None,
+                awaits: Awaits::Nothing,
                 resolve: None,
             },
             stays: Stays::default(),
             attempt: None,
+            talk: None,
+            login: None,
             key: None,
             answer: None,
             held: None,
             targets: None,
+            bounds: None,
         }
     }
 
@@ -198,6 +321,14 @@ impl Pair {
     /// The server that is tried or was reached.
     pub fn chosen<'s>(&'s self, service: &'s Service) -> Option<&'s Server> {
         self.facts.chosen(self.targets.as_deref(), service)
+    }
+
+    /// The address of that server, as it is tried or was reached.
+    pub fn address_of(&self, server: &Server) -> Option<Address> {
+        match (&server.place, self.facts.address) {
+            (Place::Named(_), Some(address)) => Some(Address::Inet(address)),
+            (place, _) => place.first(),
+        }
     }
 
     pub fn endpoint(&self, side: Side) -> Option<&Endpoint> {

@@ -6,11 +6,12 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, check_peer, connect, connect_tls, peek_hello, peek_host, pick_route, recv_proxy, reply,
-    resolve, rules, send_proxy, visit,
+    Step, accept_tls, answer, check_peer, confirm, connect, connect_tls, limits, login, peek_hello,
+    peek_host, pick_route, recv_proxy, reply, resolve, rules, send_proxy, socks, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
-use crate::policy::service::{Others, Peek, Route, Service};
+use crate::policy::service::{AskTls, Others, Peek, Route, Service};
+use crate::wire::starttls::Opening;
 use std::iter;
 use std::sync::Arc;
 
@@ -27,15 +28,14 @@ pub struct Plan {
 impl Plan {
     /// A plan that relays to the servers of its routes.
     pub fn relay(service: Service) -> Self {
-        let towards_server = |route: &Route| {
-            iter::empty()
-                .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
-                .chain([connect::STEP])
-                .chain(route.send_proxy.map(|_| send_proxy::STEP))
-                .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
-                .collect()
-        };
-        Self::compose(service, towards_server, &Duplex)
+        let greets = service.starttls.is_some();
+        Self::compose(service, |route| towards_server(route, greets), &Duplex)
+    }
+
+    /// As [`Self::relay`], and the client says by SOCKS or CONNECT where to.
+    pub fn socks(service: Service) -> Self {
+        let asked = |route: &Route| [vec![socks::STEP], towards_server(route, false)].concat();
+        Self::compose(service, asked, &Duplex)
     }
 
     /// A plan whose relay answers by itself and connects nowhere.
@@ -58,6 +58,9 @@ impl Plan {
             let mut steps = towards_client(&service, route);
             steps.extend(towards_server(route));
             steps.extend(service.rules.wants(Stage::Relay).then_some(rules::RELAY));
+            let confirms = service.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm);
+            let asked = route.upstream.requested.as_ref().is_some_and(|requested| requested.port.is_none());
+            steps.extend((confirms || asked).then_some(answer::STEP));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {
                 Some(list) => Arc::clone(list),
@@ -78,9 +81,10 @@ impl Plan {
 
     /// Whether clients are known to speak first, so that the kernel may hold a connection back until they do.
     pub fn client_speaks_first(&self) -> bool {
-        let Service { monitor, proxy_protocol, peek, .. } = &self.service;
+        let Service { monitor, proxy_protocol, peek, starttls, .. } = &self.service;
         let sends_header = proxy_protocol.as_ref().is_some_and(|proxy| proxy.others == Others::Reject);
-        monitor.is_none() && (sends_header || *peek != Peek::None)
+        let is_greeted = starttls.is_some_and(|protocol| !matches!(protocol.opening, Opening::Client));
+        monitor.is_none() && (sends_header || *peek != Peek::None && !is_greeted)
     }
 }
 
@@ -96,9 +100,11 @@ fn front(service: &Service) -> Box<[Step]> {
     };
     iter::empty()
         .chain(service.monitor.as_ref().map(|_| reply::STEP))
+        .chain(service.quota.as_ref().map(|_| limits::SERVICE))
         .chain(proxy.and_then(|_| judged(Stage::Peer, rules::PEER)))
         .chain(proxy.map(|_| recv_proxy::STEP))
         .chain(judged(Stage::Source, rules::SOURCE))
+        .chain(service.starttls.map(|_| starttls::CLIENT))
         .chain(peek)
         .chain(judged(Stage::Name, rules::NAME))
         .chain([pick_route::STEP])
@@ -109,5 +115,28 @@ fn front(service: &Service) -> Box<[Step]> {
 fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
     let tls = route.accept_tls.as_ref().map(|_| [accept_tls::STEP, check_peer::STEP]);
     let judged = service.rules.wants(Stage::Certificate).then_some(rules::CERTIFICATE);
-    tls.into_iter().flatten().chain(judged).collect()
+    let limit = route.quota.as_ref().map(|_| limits::ROUTE);
+    limit.into_iter().chain(tls.into_iter().flatten()).chain(judged).collect()
+}
+
+/// The steps of a route's way to its server. `greets`: the client was greeted in the server's stead.
+fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
+    let asks = route.starttls.is_some();
+    let may_ask = asks && !greets && route.accept_tls.is_none();
+    let login = |asks: AskTls| matches!(asks.protocol.opening, Opening::Login);
+    let logs_in = route.starttls.is_some_and(login);
+    iter::empty()
+        .chain(may_ask.then_some(starttls::PLAIN))
+        .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
+        .chain([connect::STEP])
+        .chain(route.via.as_ref().map(|_| via_proxy::STEP))
+        .chain(route.send_proxy.map(|_| send_proxy::STEP))
+        .chain(asks.then_some(starttls::SERVER))
+        .chain(logs_in.then_some(login::UP_TO_TLS))
+        .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
+        .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
+        .chain(logs_in.then_some(login::TO_ITS_END))
+        .chain((greets && !asks).then_some(starttls::SWALLOW))
+        .chain((asks && !greets).then_some(starttls::GREET))
+        .collect()
 }

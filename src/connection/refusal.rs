@@ -12,7 +12,8 @@ use crate::policy::service::{Peek, Service};
 /// where it is not. Inside a TLS session it is told nothing: the library sends no alert of ours, and close_notify follows.
 pub(super) fn tell(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) {
     let Reason::Rule(name, _) = reason else { return };
-    if pair.client.stream.as_tls().is_some() {
+    // Nor where it begins in clear and has not come to TLS yet: that would be no line of its protocol.
+    if pair.client.stream.as_tls().is_some() || service.starttls.is_some() && !pair.facts.tls_begun {
         return;
     }
     let alert = Alert::AccessDenied.record();

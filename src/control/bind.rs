@@ -7,8 +7,9 @@ use super::answer::{Visitor, Who};
 use crate::policy::access::{ControlSettings, ControlSocket};
 use crate::sys::address::Address;
 use crate::sys::identity;
-use crate::sys::socket::{Listening, Socket};
-use crate::sys::socket_file::{Access, SocketFile};
+use crate::sys::listening::{Listening, Permit};
+use crate::sys::socket::Socket;
+use crate::sys::socket_file::SocketFile;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ impl Bound {
     /// Its path, and the system's error.
     pub fn guard(&self) -> Result<(), Failure> {
         let Some((wanted, file)) = self.settings.socket.as_ref().zip(self.file()) else { return Ok(()) };
-        file.guard(access(wanted)).map(drop).map_err(|error| (wanted.path.display().to_string(), error))
+        file.guard(permit(wanted)).map_err(|error| (wanted.path.display().to_string(), error))
     }
 
     /// Whether both have the same control socket.
@@ -83,12 +84,12 @@ fn is_at(bound: &Listening, wanted: &ControlSocket) -> bool {
     bound.address == Address::Unix(wanted.path.clone()) && bound.file().is_some_and(SocketFile::is_there)
 }
 
-fn access(socket: &ControlSocket) -> Access {
-    Access::new(socket.mode, socket.group)
+fn permit(socket: &ControlSocket) -> Permit {
+    Permit { mode: socket.mode, owner: None, group: socket.group }
 }
 
 fn socket(wanted: &ControlSocket) -> Result<Listening, Failure> {
-    let bound = Listening::bind_guarded(&wanted.path, access(wanted));
+    let bound = Listening::bind_guarded(&wanted.path, permit(wanted));
     bound.map_err(|error| (wanted.path.display().to_string(), error))
 }
 

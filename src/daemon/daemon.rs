@@ -3,12 +3,14 @@
 
 use super::inbox::{Inboxes, Names};
 use super::interface::Interface;
+use super::keeper::Keeper;
 use super::listener::{AcceptCtx, Listener};
 use super::queue::Queue;
 use super::reload::{self, Answers};
 use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use super::worker::{self, Shared};
+use crate::checks::{self, Checks};
 use crate::config::{Bind, Config, Global, LoadContext};
 use crate::connection::context::{Common, Receive};
 use crate::connection::guard::Limit;
@@ -22,9 +24,11 @@ use crate::event::event_loop::Loop;
 use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
 use crate::mode;
+use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
+use crate::resolver::Current;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
@@ -40,6 +44,7 @@ const SIGNALS: u8 = 0;
 const ROOM: u8 = 1;
 const ANSWERS: u8 = 2;
 const ORDERS: u8 = 3;
+const NAMES: u8 = 4;
 
 /// Task threads. What they do is rare: loading a configuration.
 const TASK_THREADS: usize = 2;
@@ -73,10 +78,12 @@ pub struct Tunnel {
     pub(super) answers: Arc<Answers>,
     pub(super) options: Options,
     pub(super) context: Arc<LoadContext>,
+    pub(super) keeper: Keeper,
     signals: Signals,
     pub(super) tasks: Tasks,
     life: Life,
     pub(super) interface: Interface,
+    pub(super) checks: Checks,
     /// A configuration is being loaded.
     pub(super) reloading: bool,
     /// Another reload was asked for meanwhile.
@@ -112,11 +119,15 @@ impl Tunnel {
         let (log, writer) =
             Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
         let (listeners, ctx, shared, interface) =
-            assemble(&config, log, context.registry.clone()).map_err(system("cannot make the event loop"))?;
+            assemble(&config, log, &context).map_err(system("cannot make the event loop"))?;
+        let keeper = Keeper::new().map_err(system("cannot make an eventfd"))?;
         listeners.watch(&signals, SIGNALS).map_err(system("cannot watch signals"))?;
         listeners.watch(answers.bell(), ANSWERS).map_err(system("cannot watch the tasks"))?;
         listeners.watch(shared.limit.room(), ROOM).map_err(system("cannot watch the workers"))?;
         listeners.watch(interface.orders.bell(), ORDERS).map_err(system("cannot watch the orders"))?;
+        listeners.watch(keeper.bell(), NAMES).map_err(system("cannot watch the names"))?;
+        let checks = Checks::new(ctx.log.clone(), context.registry.clock())
+            .map_err(system("cannot make an eventfd"))?;
         let mut tunnel = Self {
             listeners,
             ctx,
@@ -125,10 +136,12 @@ impl Tunnel {
             answers,
             options,
             context,
+            keeper,
             signals,
             tasks,
             life: Life::Serving,
             interface,
+            checks,
             reloading: false,
             reload_again: false,
             writer: Some(writer),
@@ -144,11 +157,13 @@ impl Tunnel {
             worker::start(number, Arc::clone(&tunnel.shared)).map_err(system("cannot start the workers"))?;
         }
         tunnel.warn(&config);
+        tunnel.keep_names(&config);
         tunnel.make_room(&config, descriptors);
         for listener in bound {
             tunnel.open(listener);
         }
         tunnel.publish_addresses();
+        tunnel.check_servers(&config).map_err(system("cannot check servers"))?;
         tunnel.open_interface(&config, control);
         tunnel.say_started(descriptors);
         Ok(tunnel)
@@ -200,7 +215,8 @@ impl Tunnel {
             Life::Draining(until) | Life::Stopping(until) => Some(until.saturating_duration_since(clock())),
         };
         let patience = self.listeners.patience(self.ctx.now);
-        self.listeners.wait([patience, deadline].into_iter().flatten().min())?;
+        let names = self.keeper.patience(self.ctx.now);
+        self.listeners.wait([patience, deadline, names].into_iter().flatten().min())?;
         self.ctx.now = clock();
         let woken = self.listeners.run(self.ctx.now, &mut self.ctx);
         if woken.by(ROOM) {
@@ -212,6 +228,10 @@ impl Tunnel {
         if woken.by(ANSWERS) {
             self.take_answers();
         }
+        if woken.by(NAMES) {
+            self.keeper.hear();
+        }
+        self.keeper.turn(self.ctx.now, &self.ctx.log);
         if woken.by(ORDERS) {
             self.obey_orders();
         }
@@ -280,10 +300,10 @@ impl Tunnel {
     fn bind_all(&self, config: &Config) -> Result<(Vec<Listener>, Bound), StartError> {
         let mut failures = Vec::new();
         let mut listeners = Vec::new();
-        for Bind { address, plan, .. } in &config.listeners {
-            match Listener::bind(address.clone(), Arc::clone(plan), &self.ctx.stats) {
+        for bind in &config.listeners {
+            match Listener::bind(bind, &self.ctx.stats) {
                 Ok(listener) => listeners.push(listener),
-                Err(error) => failures.push((address.to_string(), error)),
+                Err(error) => failures.push((bind.address.to_string(), error)),
             }
         }
         let control = self.interface.bind(config).map_err(|failure| failures.push(failure));
@@ -292,6 +312,12 @@ impl Tunnel {
             .filter(|_| failures.is_empty())
             .map(|control| (listeners, control))
             .ok_or(StartError::Bind(failures))
+    }
+
+    /// Asks from now on as this configuration says, and for its names.
+    pub(super) fn keep_names(&mut self, config: &Config) {
+        self.context.resolver.set(Arc::clone(&config.resolver));
+        self.keeper.take(&config.resolver, &config.names, clock());
     }
 
     /// Takes a bound listener into service; [`Self::publish_addresses`] is to follow.
@@ -322,6 +348,11 @@ impl Tunnel {
         self.interface.listen(bound);
     }
 
+    /// Has the servers of the configuration checked, and no others.
+    pub(super) fn check_servers(&mut self, config: &Config) -> io::Result<()> {
+        self.checks.settle(checks::targets(&config.plans()))
+    }
+
     fn dump(&self) {
         for (name, stats) in self.context.registry.services() {
             let mut line = self.ctx.log.line(Level::Notice, "state").field("service", name);
@@ -350,7 +381,9 @@ impl Tunnel {
     /// Gives the places that are wanted, or as many as this limit on descriptors allows, and tells if those are fewer.
     pub(super) fn make_room(&self, config: &Config, descriptors: u64) {
         let limit = &self.shared.limit;
-        let mut own = OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len();
+        let checks = Checks::descriptors(&checks::targets(&config.plans()));
+        let mut own =
+            OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len() + checks;
         if is_asked(config) {
             let readers = readers(descriptors.saturating_sub(own as u64));
             limit.want_readers(readers);
@@ -425,14 +458,17 @@ fn load_context() -> Result<LoadContext, StartError> {
         workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
         registry: Registry::default(),
         tables: Tables::default(),
+        quotas: QuotaBook::default(),
         marks: MarkBook::default(),
+        resolver: Current::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }
 
 type Parts = (Loop<Listener>, AcceptCtx, Arc<Shared>, Interface);
 
-fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> {
+fn assemble(config: &Config, log: Log, context: &LoadContext) -> io::Result<Parts> {
+    let registry = context.registry.clone();
     let bell = Arc::new(EventFd::new()?);
     let limit = Arc::new(Limit::new(EventFd::new()?));
     let queue = Arc::new(Queue::new(config.global.workers)?);
@@ -441,6 +477,7 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         tasks: Tasks::start("name", NAME_THREADS)?,
         inboxes: Arc::clone(&inboxes),
         queue: Arc::clone(&queue),
+        resolver: context.resolver.clone(),
     };
     let own = Arc::default();
     let visits = Arc::new(Visits::new(Arc::clone(&bell)));

@@ -6,7 +6,6 @@
 use super::daemon::Tunnel;
 use super::worker::Shared;
 use crate::config::Config;
-use crate::connection::plan::Plan;
 use crate::control::Control;
 use crate::control::bind::{Bound, Failure};
 use crate::control::order::{Order, Orders, Outcome};
@@ -18,7 +17,6 @@ use crate::log::{Level, Log};
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
-use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -121,18 +119,11 @@ impl Interface {
     }
 
     pub(super) fn takes_configuration(&mut self, config: &Config) {
-        let mut plans: Vec<Arc<Plan>> = Vec::new();
-        let mut known = HashSet::new();
-        for bind in &config.listeners {
-            if known.insert(Arc::as_ptr(&bind.plan)) {
-                plans.push(Arc::clone(&bind.plan));
-            }
-        }
         self.publish(|running| {
             running.effective = config.effective().into();
             running.max_connections = config.global.max_connections;
             running.log_level = config.global.log.level.name();
-            running.plans = plans.into();
+            running.plans = config.plans().into();
         });
     }
 }

@@ -4,16 +4,18 @@
 //! their plan. A daemon that is stopping takes no configuration over, even one that was being loaded.
 
 use super::daemon::Tunnel;
-use super::listener::Listener;
+use super::listener::{Change, Listener};
 use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use crate::config::{self, Bind, Config, LoadContext, Report};
 use crate::control::bind::Bound;
 use crate::error::Reason;
 use crate::log::{self, Level};
+use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
 use crate::sys::process;
 use crossbeam_queue::ArrayQueue;
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
@@ -23,11 +25,15 @@ use std::sync::mpsc;
 /// Why a reload is refused once a drain has begun.
 const STOPPING: &str = "the daemon is stopping";
 
+/// What each listener that stays needs, by the address it was asked for.
+type Changes = HashMap<Address, Change>;
+
 /// What a configuration needs of the system, all of it there.
 #[derive(Debug)]
 struct Prepared {
     /// Those that are new.
     listeners: Vec<Listener>,
+    changes: Changes,
     control: Bound,
     /// The log's target, if it changes.
     log: Option<log::Opened>,
@@ -134,14 +140,14 @@ impl Tunnel {
     }
 
     fn apply(&mut self, config: Config) {
-        let Prepared { listeners, control, log } = match self.prepare(&config) {
+        let Prepared { listeners, changes, control, log } = match self.prepare(&config) {
             Ok(prepared) => prepared,
             Err(errors) => return self.refuse(&errors),
         };
         if let Some(log) = log {
             self.ctx.log.switch(log);
         }
-        let (kept, dropped) = self.keep_and_drop(&config.listeners);
+        let (kept, dropped) = self.keep_and_drop(&config.listeners, changes);
         let added = listeners.len();
         for listener in listeners {
             self.open(listener);
@@ -151,9 +157,13 @@ impl Tunnel {
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
         self.warn(&config);
+        self.keep_names(&config);
         if config.global.workers != self.global.workers {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
+        }
+        if let Err(error) = self.check_servers(&config) {
+            self.ctx.log.line(Level::Error, "checks-failed").field("error", error).send();
         }
         self.interface.takes_configuration(&config);
         self.interface.listen(control);
@@ -174,39 +184,49 @@ impl Tunnel {
     /// Does everything that may fail; on failure all is as it was.
     fn prepare(&self, config: &Config) -> Result<Prepared, Vec<String>> {
         let unbound = |(place, error)| vec![format!("cannot open the control interface: {place}: {error}")];
-        let listeners = self.bind_new(&config.listeners)?;
+        let (listeners, changes) = self.bind_new(&config.listeners)?;
         let control = self.interface.bind(config).map_err(unbound)?;
         let log = (config.global.log != self.global.log).then(|| self.ctx.log.open(&config.global.log));
         let log = log.transpose().map_err(|error| vec![format!("cannot open the log: {error}")])?;
         // The last, for it is the one that others see at once.
         control.guard().map_err(unbound)?;
-        Ok(Prepared { listeners, control, log })
+        Ok(Prepared { listeners, changes, control, log })
     }
 
-    /// Binds what is not bound yet, or tells all that cannot be.
-    fn bind_new(&self, binds: &[Bind]) -> Result<Vec<Listener>, Vec<String>> {
-        let mut bound = Vec::new();
-        let mut errors = Vec::new();
-        for Bind { address, plan, .. } in binds {
-            if self.listeners.handlers().any(|listener| listener.asked() == address) {
-                continue;
-            }
-            match Listener::bind(address.clone(), Arc::clone(plan), &self.ctx.stats) {
-                Ok(listener) => bound.push(listener),
-                Err(error) => errors.push(format!("cannot listen on {address}: {error}")),
+    /// Binds what is not bound yet, and what must be bound anew; or tells all that cannot be.
+    fn bind_new(&self, binds: &[Bind]) -> Result<(Vec<Listener>, Changes), Vec<String>> {
+        let (mut bound, mut changes, mut errors) = (Vec::new(), HashMap::new(), Vec::new());
+        for bind in binds {
+            let kept = self.listeners.handlers().find(|listener| *listener.asked() == bind.address);
+            let done = match kept {
+                Some(listener) => {
+                    listener.prepare(bind).map(|change| drop(changes.insert(bind.address.clone(), change)))
+                }
+                None => Listener::bind(bind, &self.ctx.stats).map(|listener| bound.push(listener)),
+            };
+            if let Err(error) = done {
+                errors.push(format!("cannot listen on {}: {error}", bind.address));
             }
         }
-        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+        if errors.is_empty() { Ok((bound, changes)) } else { Err(errors) }
     }
 
     /// Gives the listeners that stay their new plan and closes the others; how many of each.
-    fn keep_and_drop(&mut self, binds: &[Bind]) -> (usize, usize) {
+    fn keep_and_drop(&mut self, binds: &[Bind], mut changes: Changes) -> (usize, usize) {
         let (mut kept, mut dropped) = (0, 0);
         for key in self.listeners.keys() {
             let Some(listener) = self.listeners.get_mut(key) else { continue };
             let bind = binds.iter().find(|bind| bind.address == *listener.asked());
-            match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan), &self.ctx.stats)) {
-                Some(()) => kept += 1,
+            match bind {
+                Some(bind) => {
+                    listener.replace_plan(Arc::clone(&bind.plan), &self.ctx.stats);
+                    if let Some(change) = changes.remove(&bind.address) {
+                        listener.change(change, bind, &self.ctx);
+                    }
+                    // The loop may have another socket to watch.
+                    self.listeners.poke(key, self.ctx.now, &mut self.ctx);
+                    kept += 1;
+                }
                 None => {
                     listener.accept_rest(&self.ctx);
                     self.listeners.close(key, Reason::Stopped, &mut self.ctx);

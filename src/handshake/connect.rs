@@ -5,20 +5,20 @@
 //! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
-use super::{For, Progress, Step};
+use super::{For, Progress, Step, race};
 use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::balance::{self, Kind};
+use crate::policy::health::{self, Change, Told};
+use crate::policy::resolved::Place;
 use crate::policy::service::Service;
-use crate::policy::upstream::{Picked, Seeker, Server, Upstream};
+use crate::policy::upstream::{Marks, Picked, Seeker, Server, Upstream};
 use crate::policy::waiting::Caller;
 use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
-use crate::stream::Stream;
-use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
-use crate::sys::socket::{Connecting, Socket};
+use crate::sys::socket::{Connecting, is_our_lack};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,9 @@ const LATE: &str = "no answer in time";
 
 /// The failure where no server was even tried.
 const TAKEN_OUT: &str = "every server is taken out";
+
+/// The failure where no server's name could be resolved yet.
+const UNRESOLVED: &str = "no address is known of any server";
 
 /// How often one who waits in the line looks by itself: a server may have come back, which calls nobody.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,20 +51,30 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             return Err(Reason::Connect(tried.failure.unwrap_or_else(|| "no server is configured".into())));
         };
         let begins = tried.since.is_none();
-        match attempt(pair, &mut tried, server, ctx) {
+        match attempt(pair, &mut tried, server, service, ctx) {
             Ok(Connecting::Connected) => {
                 let time = tried.since.take().map_or(Duration::ZERO, |since| ctx.now - since);
+                race::end(pair, &mut tried);
                 pair.facts.connect_time = Some(time);
                 count(pair, server, time, ctx);
                 pair.attempt = Some(tried);
                 return Ok(Progress::Done);
             }
             Ok(Connecting::InProgress) => {
+                let patience = match &mut tried.race {
+                    Some(race) => race::patience(race, service.timeouts.connect),
+                    None => begins.then_some(service.timeouts.connect),
+                };
                 pair.attempt = Some(tried);
-                let patience = begins.then_some(service.timeouts.connect);
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
-            Err(error) => give_up(pair, service, &mut tried, &error.to_string(), ctx),
+            Err(error) => {
+                pair.facts.failed = Some(error.kind());
+                if !is_our_lack(&error) {
+                    blame(pair, service, &error.to_string(), ctx);
+                }
+                give_up(pair, service, &mut tried, &error.to_string(), ctx);
+            }
         }
     }
 }
@@ -87,8 +100,8 @@ fn choose(
     if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
         return Err(failed(tried, TAKEN_OUT));
     }
-    // Who comes now stands behind those who wait.
-    let is_next = tried.waits.is_some() || upstream.waiting.is_empty();
+    // Who comes now stands behind those who wait, and who waits takes no place before it is called.
+    let is_next = tried.called || tried.waits.is_none() && upstream.waiting.is_empty();
     let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
     match picked {
         Picked::Server(place, held) => {
@@ -96,7 +109,10 @@ fn choose(
             (tried.waits, tried.called) = (None, false);
             Ok(None)
         }
-        Picked::Nobody => Err(failed(tried, TAKEN_OUT)),
+        Picked::Nobody if upstream.servers.iter().any(|server| server.place.is_known()) => {
+            Err(failed(tried, TAKEN_OUT))
+        }
+        Picked::Nobody => Err(failed(tried, UNRESOLVED)),
         Picked::Full => stand_in_line(pair, upstream, tried, ctx),
     }
 }
@@ -127,7 +143,7 @@ fn stand_in_line(
     pair: &Pair,
     upstream: &Upstream,
     tried: &mut Attempt,
-    ctx: &Ctx,
+    ctx: &mut Ctx,
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
@@ -147,11 +163,14 @@ fn stand_in_line(
             let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
             let until = ctx.now + line.patience;
             tried.waits = Some((ticket, until));
-            // One may have left just before we stood in the line, and called nobody.
-            call_next(line, &*ctx.asks);
             until
         }
     };
+    // One may have left just before we stood in the line, or a server may have come back: nobody was called for that.
+    if let Picked::Server(_, held) = pick(pair, upstream, tried, ctx) {
+        drop(held);
+        call_next(line, &*ctx.asks);
+    }
     Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))
 }
 
@@ -162,20 +181,25 @@ pub fn hear_call(pair: &mut Pair) -> bool {
 }
 
 /// Begins an attempt, or asks how the pending one stands.
-fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> io::Result<Connecting> {
+fn attempt(
+    pair: &mut Pair,
+    tried: &mut Attempt,
+    server: &Server,
+    service: &Service,
+    ctx: &Ctx,
+) -> io::Result<Connecting> {
+    let address = match &server.place {
+        Place::Fixed(address) => address,
+        Place::Named(resolved) => return race::advance(pair, tried, resolved, service, ctx),
+    };
     if tried.since.is_some() {
         if let Some(socket) = pair.server.as_ref().and_then(|end| end.stream.socket()) {
-            return socket.connect_again(&server.address);
+            return socket.connect_again(address);
         }
     }
     tried.since = Some(ctx.now);
-    let (socket, mut state) = Socket::connect(&server.address)?;
-    if state == Connecting::InProgress {
-        // On this machine and in most racks it is established by now: asking once spares two turns through epoll.
-        state = socket.connect_again(&server.address)?;
-    }
-    tried.sockets = tried.sockets.wrapping_add(1);
-    pair.server = Some(Endpoint::new(Stream::raw(socket), tried.sockets));
+    let (end, state) = race::begin(pair, tried, address, false, service, ctx)?;
+    pair.server = Some(end);
     Ok(state)
 }
 
@@ -186,6 +210,29 @@ fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
     for stats in [pair.stays.service(), Some(&server.stats)].into_iter().flatten() {
         stats.connected(ctx.worker, time);
     }
+}
+
+/// A connection with the server is all there, TLS included: it is well, as far as connections can tell.
+pub fn succeeded(pair: &Pair, service: &Service, ctx: &Ctx) {
+    note(pair, service, "", ctx, |marks| marks.health.connected(ctx.at()));
+}
+
+/// Notes that the server failed, for `why`.
+fn blame(pair: &Pair, service: &Service, why: &str, ctx: &Ctx) {
+    let Some(upstream) = upstream(pair, service) else { return };
+    note(pair, service, why, ctx, |marks| marks.health.failed(ctx.at(), pair.facts.id, &upstream.passive));
+}
+
+/// Tells the health of the server what was met, and the log, if that changes it.
+fn note(pair: &Pair, service: &Service, why: &str, ctx: &Ctx, tell: impl FnOnce(&Marks) -> Option<Change>) {
+    let Some(server) = pair.chosen(service) else { return };
+    let Some(marks) = &server.marks else { return };
+    let (Some(change), Some(route)) = (tell(marks), service.routes.get(pair.facts.route)) else { return };
+    if change == Change::Resumed {
+        marks.rise(ctx.at());
+    }
+    let (service, left) = (&*service.name, route.upstream.left(ctx.at()));
+    health::tell(&ctx.log, change, Told { service, route: &route.name, server: &server.name, why, left });
 }
 
 /// This server is not reached: the next one, if there is one.
@@ -200,6 +247,7 @@ fn give_up(pair: &mut Pair, service: &Service, tried: &mut Attempt, why: &str, c
     }
     tried.tried.push(pair.facts.server);
     tried.since = None;
+    race::end(pair, tried);
     pair.server = None;
     pair.stays.server = None;
     pair.facts.connect_time = None;
@@ -211,7 +259,12 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
     let mut tried = pair.attempt.take().unwrap_or_default();
     // Who waits looks for itself, and sees there whether its time is over.
     let only_looks = tried.since.is_none();
+    if !only_looks && race::begin_another(pair, &mut tried, service, ctx) {
+        pair.attempt = Some(tried);
+        return None;
+    }
     if !only_looks {
+        blame(pair, service, LATE, ctx);
         give_up(pair, service, &mut tried, LATE, ctx);
     }
     let is_over = !only_looks && !is_there_another(pair, service, tried.tried.len());
@@ -235,11 +288,13 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     if !is_the_servers(reason) {
         return false;
     }
+    let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
+    blame(pair, service, &why, ctx);
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
-    let another = is_there_another(pair, service, tried.tried.len() + 1);
+    // Of a login the client has this server's challenge, which no other knows.
+    let another = pair.login.is_none() && is_there_another(pair, service, tried.tried.len() + 1);
     if another {
-        let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
         give_up(pair, service, &mut tried, &why, ctx);
     }
     pair.attempt = Some(tried);
@@ -251,6 +306,10 @@ fn is_the_servers(reason: &Reason) -> bool {
         reason,
         Reason::Handshake(Side::Server, ..)
             | Reason::HandshakeTimeout(Side::Server)
+            | Reason::Via(_)
+            | Reason::Unconfirmed(_)
+            | Reason::Starttls(Side::Server, _)
+            | Reason::Injected(Side::Server, _)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

@@ -42,10 +42,9 @@ pub(super) fn read_until<T>(
 ) -> Result<Option<(T, usize)>, Stop> {
     let mut reads = 0;
     loop {
-        // A session is made of the stream by a later step; there is nothing left to read ahead of it.
-        let Some(raw) = pair.client.stream.as_raw() else { return Err(Stop::Ended { begun: true }) };
-        if !raw.early().is_empty() {
-            match parse(raw.early()) {
+        let stream = &mut pair.client.stream;
+        if !stream.early().is_empty() {
+            match parse(stream.early()) {
                 Parsed::Done(found, length) => return Ok(Some((found, length))),
                 Parsed::Bad(why) => return Err(Stop::Bad(why)),
                 Parsed::More => {}
@@ -56,11 +55,12 @@ pub(super) fn read_until<T>(
             return Ok(None);
         }
         reads += 1;
-        let got = raw.read_early(ctx.buffers.plain());
+        let (room, scratch) = ctx.buffers.plain_and_scratch();
+        let got = stream.read_early(room, scratch);
         match got.then {
             _ if got.bytes > 0 => {}
             Source::Empty | Source::More => return Ok(None),
-            Source::Shut => return Err(Stop::Ended { begun: !raw.early().is_empty() }),
+            Source::Shut => return Err(Stop::Ended { begun: !stream.early().is_empty() }),
             Source::Broken(Break::Reset(_)) => return Err(Stop::Broken(Reason::Reset(Side::Client))),
             Source::Broken(how) => return Err(Stop::Broken(Reason::broken(Side::Client, how))),
         }

@@ -7,13 +7,19 @@
 
 pub mod accept_tls;
 pub mod alert;
+pub mod answer;
 pub mod check_peer;
+pub mod confirm;
 pub mod connect;
 pub mod connect_tls;
 mod early;
+pub mod limits;
+pub mod login;
+mod open_socket;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;
+mod race;
 pub mod recv_proxy;
 pub mod reply;
 pub mod resolve;
@@ -21,6 +27,10 @@ pub mod resolve;
 mod route_tests;
 pub mod rules;
 pub mod send_proxy;
+mod server_words;
+pub mod socks;
+pub mod starttls;
+pub mod via_proxy;
 pub mod visit;
 
 use crate::connection::context::Ctx;

@@ -10,7 +10,7 @@
 use super::early::{self, MORE, Stop};
 use super::{Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
-use crate::connection::pair::{Facts, Pair, TlsFacts};
+use crate::connection::pair::{Awaits, Facts, Pair, TlsFacts};
 use crate::error::Reason;
 use crate::policy::service::{AcceptProxy, Others, Service};
 use crate::policy::tls_peer::PeerCertificate;
@@ -31,6 +31,9 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         Ok(Some((header, length))) => {
             if let Some(raw) = pair.client.stream.as_raw() {
                 raw.consume(length);
+            }
+            if policy.confirm && header.tlvs.confirm {
+                pair.facts.awaits = Awaits::Confirmation;
             }
             note(header, &mut pair.facts);
             Ok(Progress::Done)
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn peers_are_told_apart_by_their_addresses() {
         let from = Networks::new(["10.0.0.0/8".parse().unwrap()]);
-        let policy = AcceptProxy { from, others: Others::Reject };
+        let policy = AcceptProxy { from, others: Others::Reject, confirm: false };
         let inet = |text: &str| Address::Inet(text.parse().unwrap());
         assert!(must_send(&inet("10.1.2.3:4"), &policy) && must_send(&inet("[::ffff:10.1.2.3]:4"), &policy));
         assert!(!must_send(&inet("11.1.2.3:4"), &policy) && !must_send(&inet("[2001:db8::1]:4"), &policy));

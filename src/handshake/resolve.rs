@@ -28,6 +28,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             "the client asked for no name, and the server is the one it names".into(),
         ));
     };
+    let port = requested.port.or(pair.facts.asked_port).unwrap_or_default();
     let found = match (pair.answer.take(), name.parse::<IpAddr>()) {
         (Some(answer), _) => {
             if let Some(Resolve::Asked(at)) = pair.facts.resolve {
@@ -35,19 +36,12 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             }
             answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?
         }
-        (None, Ok(address)) => Box::new([SocketAddr::new(address, requested.port)]),
+        (None, Ok(address)) => Box::new([SocketAddr::new(address, port)]),
         (None, Err(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
             let patience = service.timeouts.connect;
             let until = ctx.now + patience.min(LONGEST_PATIENCE);
-            let question = Question {
-                worker: ctx.worker,
-                key,
-                id: pair.facts.id,
-                host: name,
-                port: requested.port,
-                until,
-            };
+            let question = Question { worker: ctx.worker, key, id: pair.facts.id, host: name, port, until };
             if !ctx.asks.ask(question) {
                 return Err(Reason::Resolve("too many names wait to be resolved".into()));
             }
@@ -102,8 +96,9 @@ mod tests {
             .into_iter()
             .map(|text| (Address::Inet(text.parse().unwrap()), "web".into()))
             .collect();
-        let nothing = Requested { port: 443, allow: Networks::default() };
-        let loopback = Requested { port: 443, allow: Networks::new(["127.0.0.0/8".parse().unwrap()]) };
+        let nothing = Requested::at(443);
+        let allow = Networks::new(["127.0.0.0/8".parse().unwrap()]);
+        let loopback = Requested { allow, ..Requested::at(443) };
         for (target, requested, service, expected) in [
             ("127.0.0.1:443", &nothing, "web", true),
             ("127.0.0.1:443", &nothing, "other", true),

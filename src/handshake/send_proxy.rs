@@ -30,6 +30,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         Version::V1 => Tlvs::default(),
         Version::V2 => tlvs(pair, send.tlvs, ctx.unique_id(pair.facts.id)),
     };
+    let tlvs = Tlvs { confirm: send.confirm, ..tlvs };
     let header = Header { local: false, addresses: addresses(pair), tlvs };
     let mut prologue = Vec::new();
     write(&header, send.version, send.tlvs.crc32c, &mut prologue);
@@ -80,6 +81,7 @@ fn tlvs(pair: &Pair, wanted: SendTlvs, own_id: [u8; 16]) -> Tlvs {
         unique_id: wanted.unique_id.then(unique_id),
         netns: None,
         ssl: wanted.ssl.then(|| ssl(pair, wanted.certificate)).flatten().map(Box::new),
+        confirm: false,
     }
 }
 
@@ -221,6 +223,7 @@ mod tests {
             alpn: Some(Box::from(&b"h2"[..])),
             unique_id: Some(Box::from(&b"id"[..])),
             netns: None,
+            confirm: false,
             ssl: Some(Box::new(Ssl { group: Some("X25519".into()), ..agreed(&tls()) })),
         };
         pair.facts.server_name.clone_from(&told.authority);

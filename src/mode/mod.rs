@@ -5,6 +5,7 @@ pub mod control;
 pub mod demo;
 pub mod health;
 pub mod relay;
+pub mod socks;
 
 use crate::connection::plan::Plan;
 use crate::policy::service::Service;
@@ -21,4 +22,4 @@ pub struct Mode {
 }
 
 /// Every mode; the first is the default.
-pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE, &health::MODE, &control::MODE];
+pub const MODES: &[&Mode] = &[&relay::MODE, &demo::MODE, &health::MODE, &control::MODE, &socks::MODE];

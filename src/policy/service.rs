@@ -2,14 +2,19 @@
 //! What one service promises its connections: routes, timeouts, limits. No steps here; `connection/plan.rs` joins both.
 
 use super::networks::Networks;
+use super::outgoing::Outgoing;
+use super::quota::Quota;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
+use super::socks::Users;
 use super::tls_client::ClientTls;
 use super::tls_server::ServerTls;
 use super::upstream::Upstream;
+use super::via::Via;
 use crate::stats::{Scope, ServiceStats};
 use crate::wire::proxy_header;
+use crate::wire::starttls::Protocol;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +32,13 @@ pub struct Service {
     pub proxy_protocol: Option<AcceptProxy>,
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
+    /// Its `limit`.
+    pub quota: Option<Quota>,
     pub rules: Rules,
+    /// In mode "socks": who may ask for a way; everybody, if there is none.
+    pub users: Option<Users>,
+    /// In which protocol clients begin in clear and ask for TLS.
+    pub starttls: Option<&'static Protocol>,
     /// Where the name that routes comes from.
     pub peek: Peek,
     /// At least one.
@@ -52,9 +63,25 @@ pub struct Route {
     pub upstream: Upstream,
     /// Originate TLS to the server.
     pub connect_tls: Option<Arc<ClientTls>>,
+    /// The proxy through which its servers are reached.
+    pub via: Option<Arc<Via>>,
+    /// Begin in clear and ask for TLS.
+    pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
+    /// How sockets towards its servers are opened, if not as usual.
+    pub outgoing: Option<Arc<Outgoing>>,
+    /// Its `limit`. Of thousands of routes few have one.
+    pub quota: Option<Box<Quota>>,
     pub stats: Arc<Scope>,
+}
+
+/// `connect.starttls`: how TLS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskTls {
+    pub protocol: &'static Protocol,
+    /// Go on in clear with a server that declines.
+    pub opportunistic: bool,
 }
 
 /// What a route does with its clients.
@@ -72,6 +99,8 @@ pub struct AcceptProxy {
     /// Peers on unix sockets are always among them: who may connect there is the file's matter.
     pub from: Networks,
     pub others: Others,
+    /// Who asks in its header for it is told whether the server was reached.
+    pub confirm: bool,
 }
 
 /// What becomes of peers outside of `proxy_protocol.from`.
@@ -109,6 +138,8 @@ pub struct SendProxy {
     pub version: proxy_header::Version,
     /// What version 2 carries beside the addresses.
     pub tlvs: SendTlvs,
+    /// Ask to be told whether the server was reached, and wait for it. With version 2 only.
+    pub confirm: bool,
 }
 
 /// Which TLVs are sent, where they are known.
@@ -182,7 +213,10 @@ impl Service {
             truncation: Truncation::Reset,
             proxy_protocol: None,
             monitor: None,
+            quota: None,
             rules: Rules::default(),
+            users: None,
+            starttls: None,
             peek: Peek::None,
             routes: Box::new([Route::plain("default")]),
             terminates: false,
@@ -204,7 +238,11 @@ impl Route {
             accept_tls: None,
             upstream: Upstream::default(),
             connect_tls: None,
+            via: None,
+            starttls: None,
             send_proxy: None,
+            outgoing: None,
+            quota: None,
             stats: Arc::default(),
         }
     }

@@ -5,15 +5,23 @@
 //! Source: the IANA special-purpose address registries (RFC 6890), as of 2026-11; addresses that carry an IPv4 address are
 //! judged by what they carry as well.
 
+use super::hostname::Pattern;
 use super::networks::Networks;
+use crate::wire::destination::{Destination, Host};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 /// A target that the client names.
 #[derive(Clone, Debug)]
 pub struct Requested {
-    pub port: u16,
+    /// None: the client says that, too.
+    pub port: Option<u16>,
     /// Networks that may be connected to although they are not public, or although we listen there ourselves.
     pub allow: Networks,
+    /// Only these may be asked for, if there are any; an address must be in `allow` then.
+    pub names: Box<[Pattern]>,
+    /// Only these, if there are any.
+    pub ports: Box<[RangeInclusive<u16>]>,
 }
 
 impl Requested {
@@ -21,6 +29,27 @@ impl Requested {
     pub fn allows(&self, address: IpAddr) -> bool {
         self.allow.contains(address)
             || carried(address).is_some_and(|inner| self.allow.contains(inner.into()))
+    }
+
+    /// As the configuration has it: "443", or "*".
+    pub fn port_text(&self) -> String {
+        self.port.map_or_else(|| "*".to_owned(), |port| port.to_string())
+    }
+
+    /// Whether a client may ask for that at all, wherever it leads.
+    ///
+    /// # Errors
+    /// What is not allowed.
+    pub fn permits_asking(&self, to: &Destination) -> Result<(), &'static str> {
+        if !self.ports.is_empty() && !self.ports.iter().any(|ports| ports.contains(&to.port)) {
+            return Err("that port may not be connected to");
+        }
+        let known = match &to.host {
+            _ if self.names.is_empty() => true,
+            Host::Name(name) => self.names.iter().any(|pattern| pattern.matches(name)),
+            Host::Ip(ip) => self.allows(*ip),
+        };
+        if known { Ok(()) } else { Err("that name may not be connected to") }
     }
 
     /// Whether `address` may be connected to, our own listeners apart.
@@ -85,8 +114,45 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
+impl Requested {
+    /// That port of whatever public address.
+    pub(crate) fn at(port: u16) -> Self {
+        let (allow, names, ports) = (Networks::default(), Box::default(), Box::default());
+        Self { port: Some(port), allow, names, ports }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_ports_are_asked_for_as_far_as_they_are_listed() {
+        let asked = |requested: &Requested, text: &str| {
+            requested.permits_asking(&Destination::parse(text.as_bytes()).unwrap()).is_ok()
+        };
+        let open = Requested { port: None, ..Requested::at(1) };
+        assert!(asked(&open, "a.test:1") && asked(&open, "192.0.2.7:65535"));
+        let listed = Requested {
+            allow: Networks::new(["10.0.0.0/8".parse().unwrap()]),
+            names: Box::new([Pattern::name("*.a.test").unwrap()]),
+            ports: Box::new([443..=443, 8000..=8999]),
+            ..open
+        };
+        for (text, expected) in [
+            ("x.a.test:443", true),
+            ("x.a.test:8999", true),
+            ("x.a.test:9000", false),
+            ("x.a.test:80", false),
+            ("a.test:443", false),
+            ("xa.test:443", false),
+            ("10.1.2.3:443", true),
+            ("[::ffff:10.1.2.3]:443", true),
+            ("1.1.1.1:443", false),
+        ] {
+            assert_eq!(asked(&listed, text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn only_the_public_network_is_public() {
@@ -130,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_allowed_is_permitted_in_every_spelling() {
         let allow = Networks::new(["127.0.0.0/8".parse().unwrap()]);
-        let requested = Requested { port: 443, allow };
+        let requested = Requested { allow, ..Requested::at(443) };
         for text in ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
             assert!(requested.permits(text.parse().unwrap()), "{text}");
         }

@@ -179,6 +179,7 @@ mod tests {
             ciphersuites: Some("TLS_NONSENSE".into()),
             groups: Some("nonsense".into()),
             alpn: vec!["h2".into(), String::new()],
+            key_log: None,
         };
         assert_eq!(keys(&spec), ["max_version", "ciphers", "ciphersuites", "groups", "alpn"]);
     }

@@ -12,6 +12,7 @@ use super::certificate::{Identity, Loaded, fingerprint, load_certificates};
 use super::certificate_card::{CertificateFile, Role};
 use super::names::{Candidate, NameTable};
 use super::tls_common::{check, context, reason, store};
+use super::tls_key_log::KeyLog;
 use super::tls_spec::{ClientVerify, Problem, ServerTlsSpec};
 use super::tls_tickets::{Material, install, system_age};
 use crate::sys::openssl::{TicketAge, add_chain_certificate, set_session_scope};
@@ -87,6 +88,10 @@ impl ServerTls {
         if spec.certificates.is_empty() {
             problems.push(Problem::new("certificate", "TLS towards clients needs a certificate"));
         }
+        let key_log = KeyLog::open(&spec.common).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -102,7 +107,7 @@ impl ServerTls {
         let candidates: Vec<Candidate<'_>> =
             certificates.iter().map(|one| Candidate { kind: one.kind(), names: &one.names }).collect();
         let (names, groups) = NameTable::build(&candidates);
-        let recipe = Recipe { spec, identity, secret, age, authorities };
+        let recipe = Recipe { spec, identity, secret, age, authorities, key_log };
         let build = |group: &Vec<usize>| {
             recipe.context(&group.iter().map(|number| &certificates[*number]).collect::<Vec<_>>())
         };
@@ -181,6 +186,7 @@ struct Recipe<'a> {
     secret: &'a ProcessSecret,
     age: TicketAge,
     authorities: Vec<X509>,
+    key_log: Option<KeyLog>,
 }
 
 impl Recipe<'_> {
@@ -194,6 +200,9 @@ impl Recipe<'_> {
         }
         self.verify(&mut context).map_err(|error| Problem::new("client_ca", reason(&error)))?;
         self.choose_protocol(&mut context);
+        if let Some(key_log) = &self.key_log {
+            key_log.install(&mut context);
+        }
         let digest = self.digest(certificates).map_err(general)?;
         install(&mut context, self.secret, &digest, self.age).map_err(general)?;
         Ok(context.build())

@@ -26,6 +26,22 @@ pub struct ClientTlsSpec {
     pub verify: bool,
     /// The name asked for (SNI) and verified; without it the host part of the server's configured address.
     pub server_name: Option<String>,
+    pub sni: Sni,
+    /// Offer the protocol that was agreed on with the client instead of `common.alpn`.
+    pub alpn_of_client: bool,
+    /// SHA-256 of the keys (SubjectPublicKeyInfo) that the server may have; any, if there is none.
+    pub pins: Vec<[u8; 32]>,
+}
+
+/// Which name the server is asked for (RFC 6066 section 3). What is verified does not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sni {
+    /// The one that is verified.
+    #[default]
+    Server,
+    /// The one that the client asked for, if it asked for any.
+    Client,
+    None,
 }
 
 /// What both sides have in common. Strings are in OpenSSL's form.
@@ -41,6 +57,8 @@ pub struct CommonTlsSpec {
     pub groups: Option<String>,
     /// ALPN protocol names (RFC 7301), most wanted first.
     pub alpn: Vec<String>,
+    /// The file into which the secrets of sessions are written.
+    pub key_log: Option<PathBuf>,
 }
 
 /// A PEM file with a certificate and its chain, and a PEM file with its key (may be the same file).

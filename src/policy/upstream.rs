@@ -9,10 +9,13 @@
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
 use super::balance::{self, Balance, Candidate};
+use super::check::CheckSpec;
+use super::health::{self, Health, Passive};
+use super::resolved::Place;
 use super::target::Requested;
 use super::waiting::Waiting;
 use crate::stats::Scope;
-use crate::sys::address::Address;
+use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
@@ -27,6 +30,8 @@ const RACES: usize = 8;
 #[derive(Debug, Default)]
 pub struct Upstream {
     pub servers: Box<[Server]>,
+    /// When connections that fail pause a server.
+    pub passive: Passive,
     pub balance: Balance,
     /// Attempts at most, the first included.
     pub attempts: u32,
@@ -36,6 +41,13 @@ pub struct Upstream {
     pub requested: Option<Requested>,
     /// What is counted of the servers that clients name, all together.
     pub named: Arc<Scope>,
+}
+
+impl Upstream {
+    /// How many servers get new connections at that moment ([`crate::stats::Clock::at`]).
+    pub fn left(&self, now: u64) -> usize {
+        self.servers.iter().filter(|server| server.standing(now) == Standing::Up).count()
+    }
 }
 
 /// Who is looking for a server.
@@ -86,7 +98,9 @@ impl Upstream {
 
     fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
         let may = |place: u32, server: &Server| {
-            server.backup == backup && server.standing() == standing && !seeker.tried.contains(&place)
+            server.is_backup() == backup
+                && server.standing(seeker.now) == standing
+                && !seeker.tried.contains(&place)
         };
         for _ in 0..RACES {
             let mut anybody = false;
@@ -101,9 +115,15 @@ impl Upstream {
                 Some(place) => {
                     let Some(server) = self.servers.get(place as usize) else { return Picked::Nobody };
                     let Some(marks) = &server.marks else { return Picked::Server(place, None) };
-                    if marks.enter(server.max_connections) {
+                    if !marks.enter(server.max_connections) {
+                        continue;
+                    }
+                    let held = Held(Arc::clone(marks));
+                    // Of all who would try it after a pause, one does.
+                    let is_free = marks.health.usable(seeker.now) != health::Standing::Paused;
+                    if is_free || standing == Standing::Paused {
                         self.balance.note(&marks.turn, server.share(seeker.now));
-                        return Picked::Server(place, Some(Held(Arc::clone(marks))));
+                        return Picked::Server(place, Some(held));
                     }
                 }
             }
@@ -112,16 +132,19 @@ impl Upstream {
     }
 }
 
-/// One address of a configured server.
+/// A configured server, or a part of one whose name leads to several.
 #[derive(Debug)]
 pub struct Server {
     /// As written in the configuration ("db.example.org:5432"), for logs.
     pub name: Box<str>,
-    /// One address it resolved to.
-    pub address: Address,
+    pub place: Place,
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
+    /// How it is checked, if it is.
+    pub check: Option<Arc<CheckSpec>>,
+    /// What the proxy is asked for, whose `address` is; none where there is no proxy on the way.
+    pub destination: Option<Destination>,
     /// The hash of its name: which clients are nearest to it, where that matters.
     pub seed: u64,
     /// Its share of the connections beside others', as configured.
@@ -139,29 +162,52 @@ pub struct Server {
 
 impl Server {
     /// A server of which nothing is said but where it is.
-    pub fn new(name: Box<str>, address: Address, tls_name: Option<Box<str>>, stats: Arc<Scope>) -> Self {
+    pub fn new(
+        name: Box<str>,
+        place: impl Into<Place>,
+        tls_name: Option<Box<str>>,
+        stats: Arc<Scope>,
+    ) -> Self {
         Self {
             seed: balance::hash(name.as_bytes()),
             name,
-            address,
+            place: place.into(),
             tls_name,
+            destination: None,
             weight: WEIGHT,
             backup: false,
             max_connections: u32::MAX,
             slow_start: Duration::ZERO,
+            check: None,
             marks: None,
             stats,
         }
     }
 
-    /// Its weight as it is now: what the operator said last, else as configured.
+    /// Its weight as it is now: what the operator said last, else as configured, times that of its name's answer.
     pub fn weight(&self) -> u16 {
-        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or(self.weight)
+        let configured = || self.weight.saturating_mul(self.place.rank().0).min(HEAVIEST);
+        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or_else(configured)
     }
 
-    fn standing(&self) -> Standing {
-        let taken_out = self.marks.as_ref().is_some_and(|marks| marks.admin() != Admin::Ready);
-        if taken_out || self.weight() == 0 { Standing::Out } else { Standing::Up }
+    /// Whether it serves only when others cannot: as configured, or as its name's answer says.
+    pub fn is_backup(&self) -> bool {
+        self.backup || self.place.rank().1
+    }
+
+    fn standing(&self, now: u64) -> Standing {
+        if !self.place.is_known() {
+            return Standing::Out;
+        }
+        let Some(marks) = &self.marks else { return Standing::Up };
+        if marks.admin() != Admin::Ready || self.weight() == 0 {
+            return Standing::Out;
+        }
+        match marks.health.standing(now) {
+            health::Standing::Up | health::Standing::Trial => Standing::Up,
+            health::Standing::Paused => Standing::Paused,
+            health::Standing::Down => Standing::Out,
+        }
     }
 
     /// Its weight in 256ths, less while it has only just come back: never nothing.
@@ -255,6 +301,8 @@ pub struct Marks {
     risen: AtomicU64,
     /// Seconds since 1970 (the bits of an `f64`); 0: `admin` was never changed.
     since: AtomicU64,
+    /// What was seen of it. Written by everybody.
+    pub health: Health,
 }
 
 impl Default for Marks {
@@ -266,6 +314,7 @@ impl Default for Marks {
             turn: AtomicU64::new(0),
             risen: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            health: Health::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! "no-shared-cipher" and "client-closed-early" are two numbers. The words are public, and never change their meaning. The
 //! match below is exhaustive: a new reason must find its cause.
 
-use crate::error::{Flaw, Reason, Refusal, Side};
+use crate::error::{Excess, Flaw, Reason, Refusal, Side};
 use crate::wire::client_hello;
 
 /// Declares the causes with their words and hints, in one place.
@@ -54,8 +54,14 @@ causes! {
         "The client's ClientHello is malformed. Scanners do this; a broken TLS library does, too.";
     BadRequest, "bad-request",
         "The client's first bytes are no HTTP/1 request with one Host. Does it speak HTTP/2 or TLS to a plain port?";
+    BadProxyRequest, "bad-proxy-request",
+        "The client asks for no way by SOCKS or CONNECT, or gives no good login. The log line says which. See `socks`.";
     NameChanged, "name-changed",
         "The TLS library read another name or protocol than was routed. Somebody tries to get around the routes.";
+    StarttlsFailed, "starttls-failed",
+        "The client did not ask for TLS as the protocol in `starttls` does: it left, or went on in clear.";
+    StarttlsInjection, "starttls-injection",
+        "The client sent more in clear behind STARTTLS. Somebody on the way adds commands, or the client is broken.";
     NoRoute, "no-route",
         "The client asked for no name, or for one that no route has. Add a route or a fallback, or fix the client's name.";
     RouteRejected, "route-rejected",
@@ -71,6 +77,10 @@ causes! {
     Rejected, "rejected", "A rule rejected the client. This is as configured.";
     Dropped, "dropped", "A rule dropped the client without a word. This is as configured.";
     Tarpitted, "tarpitted", "A rule held the client in a tarpit. This is as configured.";
+    LimitConnections, "limit-connections",
+        "The service or route had as many connections as its `limit` allows. Raise `max_connections`, or see who keeps them.";
+    LimitRate, "limit-rate",
+        "New connections came faster than the `rate` in the `limit` of the service or route allows.";
     ClientReset, "client-reset",
         "The client reset the connection. Often harmless: programs that end without closing do this.";
     ClientGone, "client-gone",
@@ -87,6 +97,10 @@ causes! {
         "No server of the route could be reached. Is it running, is its address right, does a firewall refuse?";
     ConnectTimeout, "connect-timeout",
         "No server of the route answered within `timeout.connect`. Is it up, does a firewall swallow packets?";
+    ProxyFailed, "proxy-failed",
+        "The proxy on the way to the server refused, or did not answer. The log line has its words; see also its own log.";
+    Unconfirmed, "unconfirmed",
+        "The next tunnel did not reach the server, or does not confirm. The log line has its words; see its own log.";
     ServersFull, "servers-full",
         "Every server of the route had as many connections as `max_connections` allows, and none became free in time.";
     ServerUnsupportedProtocol, "server-unsupported-protocol",
@@ -100,6 +114,8 @@ causes! {
         "The server's certificate comes from a CA that is not in `connect.tls`'s `ca`, or its chain is incomplete.";
     ServerWrongName, "server-wrong-name",
         "The server's certificate is for another name. See `server_name`.";
+    ServerWrongKey, "server-wrong-key",
+        "The server's key is none of those in `pin`. Does it have a new one, or is it another server?";
     ServerCertificateOther, "server-certificate-other",
         "The server's certificate was refused for another reason, which the log line names.";
     ServerRejectsOurCertificate, "server-rejects-our-certificate",
@@ -112,6 +128,10 @@ causes! {
         "The server took longer for its TLS handshake than `timeout.handshake`.";
     ServerClosedEarly, "server-closed-early",
         "The server closed before its TLS handshake was complete. Is it overloaded, does it want another name?";
+    ServerStarttlsFailed, "server-starttls-failed",
+        "The server declined STARTTLS or speaks another protocol; the log line has its words. See `opportunistic`.";
+    ServerStarttlsInjection, "server-starttls-injection",
+        "The server sent more in clear behind its consent to TLS. Somebody on the way adds answers.";
     ServerReset, "server-reset", "The server reset the connection. See the server's own log.";
     ServerGone, "server-gone", "The server had closed before it took everything.";
     ServerTruncated, "server-truncated",
@@ -119,6 +139,7 @@ causes! {
     ServerTlsError, "server-tls-error",
         "TLS with the server broke after the handshake: damaged records, or an alert, which the log line names.";
     Idle, "idle", "Nothing moved for `timeout.idle`. Raise it for protocols that pause for long.";
+    Lifetime, "lifetime", "The connection had lived for the `lifetime` in the `limit` of its service or route. This is as configured.";
     HalfCloseTimeout, "half-close-timeout",
         "One side had ended, and nothing moved for `timeout.half_close`.";
     LingerTimeout, "linger-timeout",
@@ -157,6 +178,7 @@ impl Cause {
             Reason::TlsBroken(Side::Client, ..) => Self::ClientTlsError,
             Reason::TlsBroken(Side::Server, ..) => Self::ServerTlsError,
             Reason::Idle => Self::Idle,
+            Reason::Lifetime => Self::Lifetime,
             Reason::HalfCloseTimeout => Self::HalfCloseTimeout,
             Reason::LingerTimeout => Self::LingerTimeout,
             Reason::HandshakeTimeout(Side::Client) => Self::HandshakeTimeout,
@@ -169,15 +191,24 @@ impl Cause {
             Reason::NotTls(_) => Self::NotTls,
             Reason::BadHello(_) => Self::BadHello,
             Reason::BadRequest(_) => Self::BadRequest,
+            Reason::BadAsking(_) => Self::BadProxyRequest,
             Reason::NameChanged => Self::NameChanged,
             Reason::ProxyHeader(_) => Self::BadProxyHeader,
             Reason::Rule(_, Refusal::Reject) => Self::Rejected,
             Reason::Rule(_, Refusal::Drop) => Self::Dropped,
             Reason::Rule(_, Refusal::Tarpit) => Self::Tarpitted,
+            Reason::Starttls(Side::Client, _) => Self::StarttlsFailed,
+            Reason::Starttls(Side::Server, _) => Self::ServerStarttlsFailed,
+            Reason::Injected(Side::Client, _) => Self::StarttlsInjection,
+            Reason::Injected(Side::Server, _) => Self::ServerStarttlsInjection,
+            Reason::Limit(Excess::Connections, _) => Self::LimitConnections,
+            Reason::Limit(Excess::Rate, _) => Self::LimitRate,
             Reason::NoRoute(_) => Self::NoRoute,
             Reason::RouteRejects(_) => Self::RouteRejected,
             Reason::Resolve(_) => Self::ResolveFailed,
             Reason::Target(_) => Self::ForbiddenTarget,
+            Reason::Via(_) => Self::ProxyFailed,
+            Reason::Unconfirmed(_) => Self::Unconfirmed,
             Reason::Connect(_) => Self::ConnectFailed,
             Reason::Killed => Self::Killed,
             Reason::Stopped => Self::Stopped,
@@ -197,7 +228,7 @@ impl Cause {
             Flaw::CertificateExpired => Self::CertificateExpired,
             Flaw::CertificateRevoked => Self::CertificateRevoked,
             Flaw::UnknownCa => Self::UnknownCa,
-            Flaw::WrongName | Flaw::BadCertificate => Self::CertificateOther,
+            Flaw::WrongName | Flaw::WrongKey | Flaw::BadCertificate => Self::CertificateOther,
             Flaw::RejectsCertificate => Self::ClientRejectsOurCertificate,
             Flaw::Alert => Self::ClientHandshakeAlert,
             Flaw::PlainHttp => Self::PlainHttp,
@@ -217,6 +248,7 @@ impl Cause {
             Flaw::CertificateRevoked => Self::ServerCertificateRevoked,
             Flaw::UnknownCa => Self::ServerUnknownCa,
             Flaw::WrongName => Self::ServerWrongName,
+            Flaw::WrongKey => Self::ServerWrongKey,
             Flaw::NoCertificate | Flaw::BadCertificate => Self::ServerCertificateOther,
             Flaw::RejectsCertificate => Self::ServerRejectsOurCertificate,
             Flaw::PlainHttp | Flaw::NotTls => Self::ServerNotTls,

@@ -51,6 +51,8 @@ pub struct Endpoint {
     pub stream: Stream,
     /// Which socket of this side it is: raised for each attempt to connect.
     serial: u16,
+    /// How far the step that speaks with this end ahead of the payload has come; 0 when it begins, and when it is done.
+    pub stage: u8,
     desired: Ops,
     done: Ops,
     /// The last write was blocked; more goes when epoll or the backoff timer says so.
@@ -76,6 +78,7 @@ impl Endpoint {
         Self {
             stream,
             serial,
+            stage: 0,
             desired,
             done,
             blocked: false,
@@ -128,7 +131,8 @@ impl Endpoint {
         } else {
             matches!(then, Source::Shut)
         };
-        if self.reset && ended {
+        let cut = !layered && ended && !self.stream.end_is_in_order();
+        if self.reset && ended || cut {
             *then = Source::Broken(Break::Reset(io::ErrorKind::ConnectionReset.into()));
         }
         match then {
@@ -251,6 +255,7 @@ impl Endpoint {
         }
         if self.stream.residue() == 0 && !self.write_broken && !self.done.has(Ops::CTRL_WRITE) {
             // Where both directions have ended a close most probably follows, which sends FIN: one call is spared.
+            self.stream.mark_end();
             self.owes_fin = true;
             if !self.read_ended() {
                 self.send_owed_fin();

@@ -88,6 +88,33 @@ impl Stream {
         }
     }
 
+    /// What was read ahead and is not consumed yet.
+    pub fn early(&self) -> &[u8] {
+        match self {
+            Self::Raw(raw) => raw.early(),
+            Self::Tls(tls) => tls.early(),
+            _ => &[],
+        }
+    }
+
+    /// Reads once more, up to `buffer`, behind the early bytes.
+    pub fn read_early(&mut self, buffer: &mut [u8], scratch: &mut Scratch) -> Got {
+        match self {
+            Self::Raw(raw) => raw.read_early(buffer),
+            Self::Tls(tls) => tls.read_early(buffer, scratch),
+            _ => Got { bytes: 0, then: Source::Shut },
+        }
+    }
+
+    /// Takes the first `bytes` of the early bytes as read.
+    pub fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::Raw(raw) => raw.consume(bytes),
+            Self::Tls(tls) => tls.consume(bytes),
+            _ => {}
+        }
+    }
+
     /// Writes; what it took may partly be [`Self::residue`] still.
     pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Put {
         match self {
@@ -156,6 +183,21 @@ impl Stream {
             _ => self
                 .socket()
                 .map_or(Got { bytes: 0, then: Source::Shut }, |socket| raw::receive(socket, into)),
+        }
+    }
+
+    /// Tells a peer that waits for it that our direction ends in order: before FIN, and before the close that stands for it.
+    pub fn mark_end(&self) {
+        if let Self::Raw(raw) = self {
+            raw.mark_end();
+        }
+    }
+
+    /// Whether the end that was read of a bare socket is one in order, as far as the peer tells of that beside it.
+    pub fn end_is_in_order(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.end_is_in_order(),
+            _ => true,
         }
     }
 

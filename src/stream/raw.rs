@@ -16,11 +16,26 @@ pub struct RawStream {
     /// To be sent before anything else (a PROXY header). It waits for company, so as to share a segment with what
     /// comes first, until somebody flushes.
     prologue: Vec<u8>,
+    mark: Mark,
 }
+
+/// What tells an end in order apart from a close, beside a unix socket that leads to another tunnel: the end of a socket
+/// pair, over which each side says [`IN_ORDER`] before it ends its direction.
+#[derive(Debug)]
+enum Mark {
+    /// An end is an end.
+    None,
+    /// It comes with what is read next.
+    Expected,
+    There(Socket),
+}
+
+/// "My direction has ended, and what you have got of it is all."
+const IN_ORDER: &[u8] = b"E";
 
 impl RawStream {
     pub fn new(socket: Socket) -> Self {
-        Self { socket, early: Vec::new(), prologue: Vec::new() }
+        Self { socket, early: Vec::new(), prologue: Vec::new(), mark: Mark::None }
     }
 
     pub fn socket(&self) -> &Socket {
@@ -33,9 +48,55 @@ impl RawStream {
 
     /// Reads once more from the socket, up to `buffer`, behind the early bytes.
     pub fn read_early(&mut self, buffer: &mut [u8]) -> Got {
-        let got = receive(&self.socket, buffer);
+        let got = match self.mark {
+            Mark::Expected => self.receive_marked(buffer),
+            Mark::None | Mark::There(_) => receive(&self.socket, buffer),
+        };
         self.early.extend_from_slice(&buffer[..got.bytes]);
         got
+    }
+
+    /// From now on what is read may bring the mark.
+    pub fn expect_mark(&mut self) {
+        self.mark = Mark::Expected;
+    }
+
+    /// Whether the mark has not come that would tell an end apart, over a socket that needs one.
+    pub fn lacks_mark(&self) -> bool {
+        !matches!(self.mark, Mark::There(_)) && self.socket.is_unix()
+    }
+
+    /// From now on ends are told over `mark`.
+    pub fn set_mark(&mut self, mark: Socket) {
+        self.mark = Mark::There(mark);
+    }
+
+    /// Says that our direction ends in order; to be called before it does.
+    pub fn mark_end(&self) {
+        if let Mark::There(mark) = &self.mark {
+            // A peer that is not there any more needs not know.
+            let _gone = mark.send(IN_ORDER);
+        }
+    }
+
+    /// Whether the end that has been read is one in order.
+    pub fn end_is_in_order(&self) -> bool {
+        match &self.mark {
+            Mark::There(mark) => mark.recv(&mut [0]).is_ok_and(|bytes| bytes == IN_ORDER.len()),
+            Mark::None | Mark::Expected => true,
+        }
+    }
+
+    fn receive_marked(&mut self, buffer: &mut [u8]) -> Got {
+        match self.socket.recv_with(buffer) {
+            Ok((bytes, passed)) => {
+                if let Some(mark) = passed {
+                    self.mark = Mark::There(mark);
+                }
+                Got { bytes, then: if bytes == 0 { Source::Shut } else { Source::More } }
+            }
+            Err(error) => Got { bytes: 0, then: source_after(error) },
+        }
     }
 
     /// Takes the first `bytes` of the early bytes as read.

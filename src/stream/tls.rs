@@ -50,6 +50,8 @@ pub struct TlsStream {
     dead: Option<Break>,
     /// Records in a row that brought no payload.
     barren: u32,
+    /// Decrypted by a step ahead of whoever will want it, not consumed yet.
+    early: Vec<u8>,
 }
 
 /// How a handshake stands.
@@ -69,7 +71,7 @@ impl TlsStream {
     pub fn new(session: Session, socket: Socket, early: Vec<u8>) -> Result<Self, Break> {
         let inner = SslStream::new(session, Wire::new(socket, early))
             .map_err(|error| Break::Tls(Flaw::Other, plain_words(&error).into()))?;
-        Ok(Self { inner, shut: false, dead: None, barren: 0 })
+        Ok(Self { inner, shut: false, dead: None, barren: 0, early: Vec::new() })
     }
 
     /// What shall be sent, bare, before the first record. Nothing may have been written before.
@@ -100,8 +102,35 @@ impl TlsStream {
         }
     }
 
+    pub fn early(&self) -> &[u8] {
+        &self.early
+    }
+
+    /// Reads once more, up to `buffer`, behind the early bytes.
+    pub fn read_early(&mut self, buffer: &mut [u8], scratch: &mut super::Scratch) -> Got {
+        let before = mem::take(&mut self.early);
+        let got = self.read(buffer, scratch);
+        self.early = before;
+        self.early.extend_from_slice(&buffer[..got.bytes]);
+        got
+    }
+
+    /// Takes the first `bytes` of the early bytes as read.
+    pub fn consume(&mut self, bytes: usize) {
+        self.early.drain(..bytes.min(self.early.len()));
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
+    }
+
     /// Reads what has come, decrypted.
     pub fn read(&mut self, into: &mut [u8], scratch: &mut super::Scratch) -> Got {
+        if !self.early.is_empty() {
+            let bytes = self.early.len().min(into.len());
+            into[..bytes].copy_from_slice(&self.early[..bytes]);
+            self.consume(bytes);
+            return Got { bytes, then: Source::More };
+        }
         if let Some(how) = &self.dead {
             return Got { bytes: 0, then: Source::Broken(how.again()) };
         }
@@ -198,9 +227,10 @@ impl TlsStream {
 
     /// Whether a read would bring something without the kernel's help.
     pub fn holds_input(&self) -> bool {
-        !self.shut
-            && self.dead.is_none()
-            && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
+        !self.early.is_empty()
+            || !self.shut
+                && self.dead.is_none()
+                && (self.inner.ssl().pending() > 0 || self.inner.get_ref().holds_whole_record())
     }
 
     /// Sends close_notify (RFC 8446 section 6.1), as far as the kernel takes it; the rest is residue.

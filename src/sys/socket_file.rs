@@ -6,7 +6,7 @@
 //! kernel keeps its inode, so no other file can have the number. Not here: the socket (`socket.rs`).
 
 use nix::fcntl::AtFlags;
-use nix::unistd::{Gid, fchownat};
+use nix::unistd::{Gid, Uid, fchownat};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -21,20 +21,14 @@ pub struct SocketFile {
     inode: u64,
 }
 
-/// Who may connect.
+/// Who may connect to a unix socket that has a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Permissions of the file.
+pub struct Permit {
+    /// Permission bits.
     pub mode: u32,
-    /// Its group, by number.
-    pub group: u32,
-}
-
-impl Access {
-    /// `mode`, for `group` or else for our own.
-    pub fn new(mode: u32, group: Option<u32>) -> Self {
-        Self { mode, group: group.unwrap_or_else(|| Gid::effective().as_raw()) }
-    }
+    /// By number; else those of this process.
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
 }
 
 impl SocketFile {
@@ -59,28 +53,29 @@ impl SocketFile {
         }
     }
 
-    /// Lets those connect whom `access` says, and nobody else; whom it was before. On failure nothing has changed.
+    /// Lets those connect whom `permit` says, and nobody else. On failure nothing has changed, as far as the system allows.
     ///
     /// # Errors
     /// The system's: for a group, who is neither root nor in it is refused. `NotFound`, if something else is at the path.
-    pub fn guard(&self, access: Access) -> io::Result<Access> {
+    pub fn guard(&self, permit: Permit) -> io::Result<()> {
         let file = self.hold()?;
-        let now = file.metadata()?;
-        let before = Access { mode: now.permissions().mode() & 0o7777, group: now.gid() };
-        if before == access {
-            return Ok(before);
-        }
-        if before.group != access.group {
-            // While the group changes, neither the old nor the new one may have what is meant for the other.
-            set_mode(&file, before.mode & access.mode & 0o700)?;
-            let group = Some(Gid::from_raw(access.group));
-            if let Err(error) = fchownat(&file, "", None, group, AtFlags::AT_EMPTY_PATH) {
-                set_mode(&file, before.mode)?;
+        let before = file.metadata()?;
+        let mode = before.permissions().mode() & 0o7777;
+        let owner = permit.owner.map_or_else(Uid::effective, Uid::from_raw);
+        let group = permit.group.map_or_else(Gid::effective, Gid::from_raw);
+        let owner = (before.uid() != owner.as_raw()).then_some(owner);
+        let group = (before.gid() != group.as_raw()).then_some(group);
+        if owner.is_some() || group.is_some() {
+            // While they change, neither the old nor the new ones may have what is meant for the others.
+            set_mode(&file, mode & permit.mode & 0o700)?;
+            if let Err(error) = fchownat(&file, "", owner, group, AtFlags::AT_EMPTY_PATH) {
+                set_mode(&file, mode)?;
                 return Err(error.into());
             }
+        } else if mode == permit.mode {
+            return Ok(());
         }
-        set_mode(&file, access.mode)?;
-        Ok(before)
+        set_mode(&file, permit.mode)
     }
 
     /// A descriptor of it, which gives no right to anything but names it whatever becomes of the path (O_PATH, open(2)).
@@ -108,6 +103,10 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
+    fn permit(mode: u32) -> Permit {
+        Permit { mode, owner: None, group: None }
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -118,37 +117,34 @@ mod tests {
         let (path, victim) = (directory.path().join("s"), directory.path().join("victim"));
         let _socket = UnixListener::bind(&path).unwrap();
         let made = SocketFile::made(&path).unwrap();
-        made.guard(Access::new(0o640, None)).unwrap();
+        made.guard(permit(0o640)).unwrap();
         assert_eq!(mode(&path), 0o640);
         fs::write(&victim, "secret").unwrap();
         fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&victim, &path).unwrap();
-        let error = made.guard(Access::new(0o666, None)).unwrap_err();
+        let error = made.guard(permit(0o666)).unwrap_err();
         assert_eq!((error.kind(), mode(&victim)), (io::ErrorKind::NotFound, 0o600));
         made.remove();
         assert!(!made.is_there() && fs::symlink_metadata(&path).is_ok(), "it is not ours to remove");
         fs::remove_file(&path).unwrap();
-        assert_eq!(made.guard(Access::new(0o666, None)).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(made.guard(permit(0o666)).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
-    fn it_tells_whom_it_let_in_before_and_touches_nothing_that_is_right() {
+    fn what_is_right_is_not_touched() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let _socket = UnixListener::bind(&path).unwrap();
         let made = SocketFile::made(&path).unwrap();
-        made.guard(Access::new(0o600, None)).unwrap();
-        let before = made.guard(Access::new(0o666, None)).unwrap();
-        assert_eq!(before, Access::new(0o600, None));
+        made.guard(permit(0o600)).unwrap();
+        made.guard(permit(0o666)).unwrap();
         let changed = |path: &Path| {
             let file = fs::symlink_metadata(path).unwrap();
             (file.ctime(), file.ctime_nsec())
         };
         let at = changed(&path);
-        made.guard(Access::new(0o666, None)).unwrap();
+        made.guard(permit(0o666)).unwrap();
         assert_eq!(changed(&path), at);
-        made.guard(before).unwrap();
-        assert_eq!(mode(&path), 0o600);
     }
 }

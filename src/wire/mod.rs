@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Formats on the wire. No I/O, no time: bytes in, facts out.
 
+pub mod base64;
+pub mod checks;
 pub mod client_hello;
+pub mod confirmation;
 #[cfg(test)]
 mod corpus;
+pub mod destination;
+pub mod dns;
+pub mod http_connect;
 pub mod http_host;
 pub mod proxy_header;
 mod reader;
+pub mod socks4;
+pub mod socks5;
+pub mod starttls;
 
 /// What a parser says of the bytes it was shown.
 #[derive(Debug, PartialEq, Eq)]

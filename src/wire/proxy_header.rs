@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub const MAX_HEADER: usize = 16 << 10;
 
 /// Which form a header has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     V1,
     V2,
@@ -62,6 +62,8 @@ pub struct Tlvs {
     /// The name of a network namespace (PP2_TYPE_NETNS).
     pub netns: Option<Box<str>>,
     pub ssl: Option<Box<Ssl>>,
+    /// The sender, one of our own kind, asks to be told whether the server was reached (a type for private use).
+    pub confirm: bool,
 }
 
 /// TLS between the client and the sender (PP2_TYPE_SSL). Texts are as sent: printable or not, bounded by the header.

@@ -91,7 +91,7 @@ fn connect(path: &Path) -> UnixStream {
 }
 
 #[track_caller]
-fn ask(path: &Path, line: &str) -> String {
+pub(crate) fn ask(path: &Path, line: &str) -> String {
     let mut stream = connect(path);
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     let mut answer = String::new();
@@ -357,7 +357,8 @@ fn a_reload_that_is_refused_leaves_the_interface_as_it_was() {
     // The interface could move, and then the log cannot be opened.
     asked.tunnel.rewrite(&Asked::config(&control(other, "0666"), &asked.backend));
     let text = fs::read_to_string(asked.tunnel.config_file()).unwrap();
-    let text = text.replacen("target = \"stderr\"", "target = \"none/log\"", 1);
+    let target = format!("target = \"{}/none/log\"", asked.tunnel.dir().display());
+    let text = text.replacen("target = \"stderr\"", &target, 1);
     fs::write(asked.tunnel.config_file(), text).unwrap();
     refused("cannot open the log");
 }

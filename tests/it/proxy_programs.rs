@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A program with its configuration in a file, once it listens at all of `addresses`.
-fn started(command: &mut Command, addresses: &[SocketAddr]) -> Program {
+pub(crate) fn started(command: &mut Command, addresses: &[SocketAddr]) -> Program {
     let mut program = Program::start(command);
     for address in addresses {
         wait_for("a program to listen", || {

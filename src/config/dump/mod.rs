@@ -7,19 +7,28 @@
 //! `Serialize` writes `***`, so that nobody can forget to mask it.
 
 mod control;
+mod health;
+mod limit;
 mod policy;
+mod resolver;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
+use self::health::{Check, PassiveTable, Switched};
+use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::resolver::Resolver;
 use self::server::{Server, Spread};
+use self::socket::AcceptSocket;
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
 use super::needs::PEEKS;
+use super::raw::At;
 use super::settings::{self, Endpoint, ServiceSettings, Settings};
 use super::values::{format_duration, format_size};
 use crate::log;
@@ -38,6 +47,7 @@ pub(super) fn dump(settings: &Settings) -> String {
             log: Log::of(&settings.global.log),
         },
         control: Control::of(&settings.control),
+        resolver: Resolver::of(&settings.resolver),
         service: settings.services.iter().map(Service::of).collect(),
     };
     // Only maps with keys that are no strings cannot be TOML, and there are none above.
@@ -49,6 +59,7 @@ struct File {
     global: Global,
     #[serde(skip_serializing_if = "Option::is_none")]
     control: Option<Control>,
+    resolver: Resolver,
     service: Vec<Service>,
 }
 
@@ -76,6 +87,8 @@ struct Service {
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socks: Option<Socks>,
     /// Not where nobody is listened to.
     #[serde(skip_serializing_if = "Option::is_none")]
     peek: Option<&'static str>,
@@ -86,9 +99,16 @@ struct Service {
     accept: Accept,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    /// Not where nobody is connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     timeout: Timeout,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     server: Vec<Server>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -97,9 +117,24 @@ struct Service {
     route: Vec<Route>,
 }
 
+/// Nothing where everybody may ask.
+#[derive(Serialize)]
+struct Socks {
+    users: String,
+}
+
 #[derive(Serialize)]
 struct Accept {
     address: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starttls: Option<&'static str>,
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<AcceptSocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,11 +171,14 @@ impl Log {
 
 impl Service {
     fn of(service: &ServiceSettings) -> Self {
+        let permit = service.socket.permit.as_ref();
+        let name = |name: Option<&At<String>>| name.map(|name| name.value.clone());
         let base_ca = service.accept_tls.as_ref().is_some_and(|tls| tls.spec.client_ca.is_some());
         Self {
             name: service.name.clone(),
             mode: service.mode.name,
             reply: service.reply.as_ref().map(|reply| reply.written.to_string()),
+            socks: service.socks.as_ref().map(|users| Socks { users: path(&users.value) }),
             peek: service.reply.is_none().then(|| word(&PEEKS, service.peek)),
             buffer: format_size(u64::try_from(service.buffer).unwrap_or(u64::MAX)),
             truncation: match service.truncation {
@@ -150,12 +188,23 @@ impl Service {
             monitor: service.monitor.as_ref().map(Monitor::of),
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
+                starttls: service.starttls.map(|protocol| protocol.value.name),
+                owner: name(permit.and_then(|permit| permit.owner.as_ref())),
+                group: name(permit.and_then(|permit| permit.group.as_ref())),
+                mode: permit.map(|permit| format!("{:04o}", permit.mode)),
+                socket: AcceptSocket::of(&service.socket.options),
                 tls: service.accept_tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, false)),
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
             connect: service.connect.as_ref().map(Connect::of),
+            check: service.health.check.as_ref().map(health::check),
+            passive: service
+                .mode
+                .connects
+                .then(|| health::passive(&service.health.passive.unwrap_or_default())),
             spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
+            limit: service.limit.as_ref().map(Limit::of),
             server: service.connect.as_ref().map(Server::all).unwrap_or_default(),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is let in and where connections go, as `-T` shows it: `monitor`, `proxy_protocol`, `connect`, rules, routes.
 
+use super::health::{self, Check, PassiveTable, Switched};
 use super::server::{Server, Spread};
+use super::socket::Socket;
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -10,8 +12,12 @@ use crate::config::route::FALLBACKS;
 use crate::config::rule::action_word;
 use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
+    ViaSettings,
 };
+use crate::config::socket::format_source;
+use crate::config::socks::format_ports;
 use crate::config::values::{Counted, format_rate};
+use crate::config::via::KINDS;
 use crate::policy::reply::Reply;
 use crate::policy::rules::Action;
 use crate::policy::service::{RouteAction, SendProxy};
@@ -33,6 +39,7 @@ pub(super) struct ProxyProtocol {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Vec<String>>,
     others: &'static str,
+    confirm: bool,
 }
 
 #[derive(Serialize)]
@@ -41,11 +48,37 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<Socket>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Proxy>,
+    starttls: Option<&'static str>,
+    /// Nothing without `starttls`: there, writing it is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opportunistic: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     send_proxy: Option<Send>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<ConnectTls>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    kind: &'static str,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +87,8 @@ struct Send {
     /// Nothing in version 1: there, writing it is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     tlvs: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -128,9 +163,15 @@ pub(super) struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<super::limit::Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passive: Option<Switched<PassiveTable>>,
     #[serde(flatten)]
     spread: Spread,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,17 +186,43 @@ impl Monitor {
 
 impl ProxyProtocol {
     pub(super) fn of(proxy: &ProxySettings) -> Self {
-        Self { from: proxy.from.as_ref().map(networks), others: word(&OTHERS, proxy.others) }
+        Self {
+            from: proxy.from.as_ref().map(networks),
+            others: word(&OTHERS, proxy.others),
+            confirm: proxy.confirm,
+        }
     }
 }
 
 impl Connect {
     pub(super) fn of(connect: &ConnectSettings) -> Self {
+        let outgoing = connect.outgoing.as_ref();
         Self {
             address: connect.addresses.iter().map(address).collect(),
+            expand: connect.expand,
             allow: connect.allow.as_ref().map(networks),
+            names: connect.names.iter().map(ToString::to_string).collect(),
+            ports: connect.ports.iter().map(format_ports).collect(),
+            proxy: connect.via.as_ref().map(Proxy::of),
+            starttls: connect.starttls.map(|asks| asks.value.protocol.name),
+            opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
+            source: outgoing.map_or_else(Vec::new, |outgoing| {
+                outgoing.sources.iter().map(|source| format_source(source.value)).collect()
+            }),
+            socket: outgoing.and_then(|outgoing| Socket::of(&outgoing.socket)),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
+        }
+    }
+}
+
+impl Proxy {
+    fn of(via: &ViaSettings) -> Self {
+        Self {
+            kind: word(&KINDS, via.kind),
+            address: address(&via.endpoint),
+            user: via.login.as_ref().map(|(user, _)| user.clone()),
+            password_file: via.login.as_ref().map(|(_, file)| path(&file.value)),
         }
     }
 }
@@ -164,7 +231,12 @@ impl Send {
     fn of(mut send: SendProxy) -> Self {
         let tlvs = TLVS.iter().filter(|(_, switch)| *switch(&mut send.tlvs));
         let tlvs: Vec<_> = tlvs.map(|(name, _)| *name).collect();
-        Self { version: word(&VERSIONS, send.version), tlvs: (send.version == Version::V2).then_some(tlvs) }
+        let second = send.version == Version::V2;
+        Self {
+            version: word(&VERSIONS, send.version),
+            tlvs: second.then_some(tlvs),
+            confirm: second.then_some(send.confirm),
+        }
     }
 }
 
@@ -236,8 +308,11 @@ impl Route {
             fallback: fallback.into_iter().filter_map(|(set, word)| set.then_some(word)).collect(),
             action,
             reply,
+            limit: route.limit.as_ref().map(super::limit::Limit::of),
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
+            check: route.health.check.as_ref().map(health::check),
+            passive: route.health.passive.as_ref().map(health::passive),
             spread: Spread::written(route.spread),
             server: route.connect.as_ref().map(Server::all).unwrap_or_default(),
         }

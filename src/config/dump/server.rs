@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers and how they are chosen from, as `-T` shows it.
 
+use super::health::{self, Check, Switched};
 use super::{address, word};
 use crate::config::server::KINDS;
 use crate::config::settings::{self, ConnectSettings, QUEUE_LENGTH, QUEUE_TIMEOUT, ServerSettings};
@@ -32,12 +33,16 @@ pub(super) struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<usize>,
     weight: u16,
     backup: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_connections: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slow_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Switched<Check>>,
 }
 
 impl Spread {
@@ -76,10 +81,12 @@ impl Server {
         Self {
             name: (server.name.value != server.endpoint.text.value).then(|| server.name.value.clone()),
             address: address(&server.endpoint),
+            expand: server.expand,
             weight: server.weight,
             backup: server.backup,
             max_connections: server.max_connections,
             slow_start: server.slow_start.map(format_duration),
+            check: server.check.as_ref().map(health::check),
         }
     }
 }

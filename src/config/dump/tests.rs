@@ -24,6 +24,15 @@ http = "127.0.0.1:9180"
 hosts = ["Stats.example.org"]
 tokens = [{ file = "token", level = "operate" }]
 certificates = [{ cn = "ops", level = "admin" }]
+[resolver]
+servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+hosts = "hosts"
+min = "2s"
+max = "10m"
+negative = "0s"
+stale = "1h"
+timeout = "500ms"
+attempts = 3
 [[service]]
 name = "one"
 mode = "relay"
@@ -33,10 +42,18 @@ balance = "leastconn"
 retries = 4
 queue = { length = 9, timeout = "7s" }
 timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", linger = "5d", tarpit = "6d" }
+limit = { max_connections = 8, rate = "9/10s", lifetime = "11h", lifetime_jitter = "12m", bandwidth = { up = "13MiB/14s", down = "15KiB/16ms" }, connection_bandwidth = { up = "17MiB/18s", down = "19KiB/20ms" } }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
+check = { kind = "send", send = "x\r\n", expect = "y", port = 1, tls = false, interval = "9s", timeout = "1s", rise = 7, fall = 8 }
+passive = { fails = 2, window = "3s", pause = "4s", max_pause = "5s" }
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
+starttls = "imap"
+owner = "root"
+group = "7"
+mode = "0620"
+socket = { backlog = 11, v6only = true, freebind = true, reuse_port = true, interface = "lo", fast_open = true, mptcp = true, keepalive = { idle = "12s", interval = "13s", count = 14 }, user_timeout = "15ms", congestion = "reno", tos = 16, mark = 17, receive_buffer = "18KiB", send_buffer = "19KiB" }
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -48,15 +65,25 @@ ciphers = "C"
 alpn = ["h2", "http/1.1"]
 client_ca = "ca.pem"
 verify = "optional"
+key_log = "/keys"
 [service.accept.proxy_protocol]
 from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+expand = 2
+starttls = "imap"
+opportunistic = true
+source = ["127.0.0.1:1000-1999", "::1"]
+socket = { interface = "lo", fast_open = true, mptcp = true, keepalive = false, user_timeout = "20m", congestion = "cubic", tos = 0, mark = 21, receive_buffer = "22KiB", send_buffer = "23KiB" }
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
+proxy = { kind = "http", address = "p:2", user = "u", password_file = "w" }
 [service.connect.tls]
 ca = "/ca.pem"
 server_name = "n"
+sni = "client"
+pin = ["sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+key_log = "keys"
 verify = false
 certificate = "c.pem"
 key = "c.key"
@@ -102,6 +129,7 @@ alpn = ["h2"]
 source = ["10.0.0.0/8"]
 fallback = ["unknown-name", "no-name"]
 action = "connect"
+limit = { max_connections = 1 }
 tls = { certificate = "r.pem", verify = "none" }
 connect = { address = "h:1", send_proxy = "v1" }
 [[service.route]]
@@ -113,15 +141,22 @@ sni = ["c.example"]
 balance = "random2"
 retries = 0
 queue = { length = 0 }
+check = { kind = "mysql", user = "me" }
+passive = false
 [[service.route.server]]
 name = "one"
 address = "10.0.0.1:1"
 weight = 3
 max_connections = 5
 slow_start = "8s"
+check = "tcp"
+[[service.route.server]]
+address = "_imap._tcp.example.org"
+expand = 3
 [[service.route.server]]
 address = "unix:two"
 backup = true
+check = false
 [[service.route]]
 sni_regex = ["x"]
 action = "reject"
@@ -138,7 +173,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
+server = [{ address = "_a._tcp.example.org", expand = 4 }, { name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"
@@ -155,6 +190,16 @@ name = "six"
 peek = "http"
 accept = "*:3"
 connect = { address = "*:80", allow = ["10.0.0.0/8"] }
+[[service]]
+name = "asked"
+mode = "socks"
+socks = { users = "users" }
+accept = "*:4"
+connect = { address = "*:*", names = ["*.example.org", "a"], ports = [443, "8000-8999"] }
+[[service]]
+name = "chained"
+accept = { address = "unix:second", proxy_protocol = { confirm = true } }
+connect = { address = "unix:third", send_proxy = { version = "v2", confirm = true } }
 [[service]]
 name = "five"
 accept = { address = "*:2", tls = { alpn = ["h2"], min_version = "1.3" } }
@@ -198,6 +243,11 @@ fn defaults_are_filled_in_and_paths_are_absolute() {
         "address = [\"unix:/base/s\"]",
         "verify = true",
         "min_version = \"1.2\"",
+        "hosts = \"/etc/hosts\"",
+        "min = \"5s\"",
+        "max = \"1h\"",
+        "negative = \"10s\"",
+        "stale = \"1d\"",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }

@@ -3,6 +3,7 @@
 
 use super::{path, word};
 use crate::config::tls::{VERIFY, VERSIONS};
+use crate::config::tls_client::{CLIENT, SNIS, pin};
 use crate::policy::tls_spec::{CertificateFiles, ClientTlsSpec, CommonTlsSpec, ServerTlsSpec, TlsVersion};
 use serde::Serialize;
 use std::path::Path;
@@ -31,7 +32,10 @@ pub(super) struct ConnectTls {
     ca: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
+    sni: &'static str,
     verify: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pin: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,8 +55,24 @@ struct Common {
     ciphersuites: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    alpn: Vec<String>,
+    #[serde(skip_serializing_if = "Alpn::is_empty")]
+    alpn: Alpn,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_log: Option<String>,
+}
+
+/// Protocols, or the word for those of the client.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Alpn {
+    List(Vec<String>),
+    Word(&'static str),
+}
+
+impl Alpn {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::List(list) if list.is_empty())
+    }
 }
 
 impl AcceptTls {
@@ -75,10 +95,19 @@ impl ConnectTls {
         Self {
             ca: spec.ca.as_deref().map(path),
             server_name: spec.server_name.clone(),
+            sni: word(&SNIS, spec.sni),
             verify: spec.verify,
+            pin: spec.pins.iter().map(|hash| pin(hash)).collect(),
             certificate: spec.certificate.as_ref().map(|files| path(&files.certificate)),
             key: spec.certificate.as_ref().map(|files| path(&files.key)),
-            common: Common::of(&spec.common),
+            common: Common {
+                alpn: if spec.alpn_of_client {
+                    Alpn::Word(CLIENT)
+                } else {
+                    Alpn::List(spec.common.alpn.clone())
+                },
+                ..Common::of(&spec.common)
+            },
         }
     }
 }
@@ -91,7 +120,8 @@ impl Common {
             ciphers: spec.ciphers.clone(),
             ciphersuites: spec.ciphersuites.clone(),
             groups: spec.groups.clone(),
-            alpn: spec.alpn.clone(),
+            alpn: Alpn::List(spec.alpn.clone()),
+            key_log: spec.key_log.as_deref().map(path),
         }
     }
 }

@@ -178,7 +178,7 @@ action = "reject"
     let addresses: Vec<String> = routes
         .iter()
         .flat_map(|route| &route.upstream.servers)
-        .map(|server| server.address.to_string())
+        .map(|server| server.place.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:2"]);
     assert_eq!(routes[0].send_proxy.unwrap().tlvs, SendTlvs::default());
@@ -236,7 +236,7 @@ reply = "go away\r\n"
     assert_eq!((proxy.others, service.peek), (Others::Direct, Peek::None));
     assert_eq!(service.timeouts.tarpit, Duration::from_secs(7));
     let requested = service.routes[0].upstream.requested.as_ref().unwrap();
-    assert_eq!(requested.port, 443);
+    assert_eq!(requested.port, Some(443));
     assert!(requested.allow.contains([127, 0, 0, 1].into()) && service.routes[0].upstream.servers.is_empty());
     let find = |name| service.table.find(&Query { name, alpn: &[], source: None });
     assert_eq!(find(Some("a.test")), Ok(0));

@@ -4,7 +4,9 @@
 mod control;
 mod layers;
 mod refused;
+mod refused_health;
 mod refused_layers;
+mod resolver;
 
 use super::raw::Document;
 use super::settings::Settings;
@@ -31,6 +33,8 @@ fn context() -> LoadContext {
         registry: Registry::default(),
         marks: MarkBook::default(),
         tables: Tables::default(),
+        quotas: QuotaBook::default(),
+        resolver: Current::default(),
         secret: ProcessSecret::of(7),
     }
 }
@@ -61,9 +65,11 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
     const SERVICE: &str = "[[service]]\nname = \"a\"\n";
     match title {
         "top level" => format!("{key} = {value}\n"),
+        "[[service]]" if key == "socks" => format!("{title}\nmode = \"socks\"\n{key} = {value}\n"),
+        "[[service]] socks" => format!("{SERVICE}mode = \"socks\"\nsocks = {{ {key} = {value} }}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
-        "[control]" => format!("{title}\n{key} = {value}\n"),
+        "[control]" | "[resolver]" => format!("{title}\n{key} = {value}\n"),
         "[control] tokens" | "[control] certificates" => {
             let list = title.rsplit(' ').next().unwrap();
             format!("[control]\n{list} = [{{ {key} = {value} }}]\n")
@@ -72,6 +78,9 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "[[service.rule]]" | "[[service.route]]" => {
             let action = if key == "reply" { "action = \"reject\"\n" } else { "" };
             format!("{SERVICE}{title}\n{action}{key} = {value}\n")
+        }
+        "[[service]] limit.bandwidth" | "[[service]] limit.connection_bandwidth" => {
+            format!("{SERVICE}[service.{}]\n{key} = {value}\n", title.rsplit(' ').next().unwrap())
         }
         "[[service.server]]" => {
             let address = if key == "address" { "" } else { "address = \"h:1\"\n" };
@@ -88,7 +97,7 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
             let path = title.strip_prefix("[[service]] ").unwrap();
             let side = path.split('.').next().unwrap();
             // The address must be there before anything else of a side is looked at.
-            let address = if matches!(side, "accept" | "connect") && key != "address" {
+            let address = if matches!(side, "accept" | "connect") && (path != side || key != "address") {
                 format!("[service.{side}]\naddress = \"h:1\"\n")
             } else {
                 String::new()

@@ -96,6 +96,8 @@ fn of_verification(verified: u32) -> Flaw {
         // UNABLE_TO_GET_ISSUER_CERT, self-signed, UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE,
         // CERT_UNTRUSTED
         2 | 18..=21 | 27 => Flaw::UnknownCa,
+        // APPLICATION_VERIFICATION: of us nobody but who looks for a key says so.
+        50 => Flaw::WrongKey,
         // HOSTNAME_, EMAIL_, IP_ADDRESS_MISMATCH
         62..=64 => Flaw::WrongName,
         _ => Flaw::BadCertificate,
@@ -123,6 +125,7 @@ mod tests {
             (10, Flaw::CertificateExpired),
             (23, Flaw::CertificateRevoked),
             (20, Flaw::UnknownCa),
+            (50, Flaw::WrongKey),
             (62, Flaw::WrongName),
             (26, Flaw::BadCertificate),
         ] {

@@ -77,6 +77,7 @@ fn full() -> Header {
             unique_id: Some(Box::from(&[7; 128][..])),
             netns: Some("blue".into()),
             ssl: Some(Box::new(ssl)),
+            confirm: true,
         },
     }
 }

@@ -126,6 +126,7 @@ fn read_tlvs(header: &[u8], tlvs: &[u8]) -> Result<Tlvs, &'static str> {
             UNIQUE_ID => once(&mut found.unique_id, value.into())?,
             NETNS => once(&mut found.netns, printable(value)?)?,
             SSL => once(&mut found.ssl, Box::new(read_ssl(value)?))?,
+            CONFIRM => found.confirm = value == CONFIRM_VERSION,
             _ => {} // NOOP among them, which may come as often as it likes
         }
     }
@@ -256,8 +257,9 @@ fn append_addresses(addresses: &Addresses, into: &mut Vec<u8>) -> u8 {
 
 /// Appends what is known, as far as it fits below `end`: the largest comes last.
 fn append_tlvs(tlvs: &Tlvs, end: usize, into: &mut Vec<u8>) {
-    let Tlvs { authority, alpn, unique_id, netns, ssl } = tlvs;
+    let Tlvs { authority, alpn, unique_id, netns, ssl, confirm } = tlvs;
     let all = [
+        (CONFIRM, confirm.then_some(CONFIRM_VERSION)),
         (ALPN, alpn.as_deref()),
         (AUTHORITY, authority.as_deref().map(str::as_bytes)),
         (UNIQUE_ID, unique_id.as_deref()),
@@ -329,6 +331,11 @@ const UNIX_NAME: usize = 108;
 /// The TLV of the checksum.
 const CHECKSUM: usize = 7;
 const MAX_UNIQUE_ID: usize = 128;
+
+/// PP2_TYPE_MIN_CUSTOM (0xe0) to PP2_TYPE_MAX_CUSTOM (0xef) are free for whoever agrees on one.
+const CONFIRM: u8 = 0xe8;
+/// The version of [`crate::wire::confirmation`] that is asked for.
+const CONFIRM_VERSION: &[u8] = &[1];
 
 // Section 2.2: types of TLVs ...
 const ALPN: u8 = 0x01;
