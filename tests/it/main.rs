@@ -56,6 +56,7 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod small_buffer;
+mod socks;
 mod starttls;
 mod starttls_programs;
 mod statistics;

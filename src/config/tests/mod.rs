@@ -5,6 +5,7 @@ mod control;
 mod layers;
 mod refused;
 mod refused_layers;
+mod refused_ways;
 
 use super::raw::Document;
 use super::settings::Settings;
