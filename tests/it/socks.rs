@@ -4,7 +4,7 @@
 
 use crate::harness::{
     Backend, BlackHole, Duplex, End, Listening, Nginx, Options, Peer, Pki, Program, TlsClient, Tunnel,
-    digest_of_pattern, openssl_server, refusing, wait_for,
+    digest_of_pattern, openssl_server, refusing,
 };
 use crate::via_proxy::microsocks;
 use std::fs;
@@ -260,19 +260,15 @@ fn who_asks_badly_is_refused() {
         (b"\x04\x02\x00\x50\x7f\0\0\x01\0", b"\x00\x5b", "instead of CONNECT"),
         (b"\x05\x01\x00\x05\x01\x00\x03\x03a b\0\x50", b"\x05\x00\x05\x01", "no host name has"),
     ];
-    for (number, (said, told, why)) in cases.into_iter().enumerate() {
+    for (said, told, why) in cases {
         let mut client = Peer::plain(way);
         client.send(said);
         let (answer, end) = client.receive_all();
         assert!(answer.starts_with(told) && (answer.len() < 3) == (told.len() < 3), "{why}: {answer:?}");
         assert_eq!(end, End::Clean, "{why}");
         drop(client);
-        wait_for("the failure to be told", || {
-            let lines = tunnel.log_lines();
-            lines.iter().filter(|line| line.get("reason") == "bad-proxy-request").count() > number
-        });
-        let lines = tunnel.log_lines();
-        assert!(lines.iter().any(|line| line.get("error").contains(why)), "{why}:\n{}", tunnel.log_text());
+        let line = tunnel.wait_log(why, |line| line.get("error").contains(why));
+        assert_eq!(line.get("reason"), "bad-proxy-request", "{}", line.text);
     }
     // One that says nothing, or only half, has the time of a handshake.
     let text = service("", LOCAL, "").replace("connect = \"1s\"", "handshake = \"700ms\"");
