@@ -10,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
+use tunnel::policy::bucket::Rate;
 use tunnel::policy::rules::{Action, Judgement, Known, RuleSpec, RuleState, Rules, Stage};
-use tunnel::policy::track::{Limits, Rate, Tables};
+use tunnel::policy::track::{Limits, Tables};
 
 const SOURCES: u32 = 100_000;
 /// Connections that are measured, by each thread.

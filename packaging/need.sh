@@ -9,11 +9,17 @@ set -eu
 
 build='gcc libc6-dev pkgconf libssl-dev ca-certificates'
 run='openssl curl'
-test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux dante-server microsocks netcat-openbsd openssh-client openssh-server tinyproxy'
+test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux'
+# Servers and clients that begin in clear and change to TLS.
+test="$test postfix swaks dovecot-imapd dovecot-pop3d dovecot-managesieved postgresql mariadb-server mariadb-client slapd ldap-utils vsftpd inn2 inspircd prosody"
+# Proxies, and clients of proxies.
+test="$test dante-server microsocks netcat-openbsd openssh-client openssh-server tinyproxy"
 check='mandoc shellcheck'
 bench='openssl haproxy nginx libnginx-mod-stream hitch stunnel4 sniproxy strace procps'
 aws_lc='cmake g++ libclang-dev'
-servers='nginx haproxy rsyslog prometheus-haproxy-exporter hitch stunnel4 sniproxy prometheus dante-server microsocks openssh-server tinyproxy'
+servers='nginx haproxy rsyslog prometheus-haproxy-exporter hitch stunnel4 sniproxy prometheus
+postfix dovecot postgresql mariadb slapd vsftpd inn2 inspircd prosody
+dante-server microsocks openssh-server tinyproxy'
 
 policy=/usr/sbin/policy-rc.d
 mark='Made by the need.sh of tunnel, for the time of one installation.'
@@ -82,7 +88,7 @@ install_packages() {
     apt-get -q -y -o DPkg::Lock::Timeout=600 --no-install-recommends install "$@" ||
         fail 'apt-get could not install what is missing. By hand:' "    apt-get install $*"
     for server in $servers; do
-        case " $* " in *" $server "*) keep_down "$server" ;; esac
+        case " $* " in *" $server "* | *" $server-"*) keep_down "$server" ;; esac
     done
 }
 

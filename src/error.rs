@@ -95,6 +95,15 @@ pub enum Refusal {
     Tarpit,
 }
 
+/// What a `limit` of a service or a route leaves no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// As many connections as there may be are there.
+    Connections,
+    /// They come too fast.
+    Rate,
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Reason {
@@ -106,6 +115,8 @@ pub enum Reason {
     /// TLS broke after the handshake.
     TlsBroken(Side, Flaw, Box<str>),
     Idle,
+    /// It has lived for as long as it may.
+    Lifetime,
     HalfCloseTimeout,
     LingerTimeout,
     HandshakeTimeout(Side),
@@ -126,6 +137,8 @@ pub enum Reason {
     ProxyHeader(Box<str>),
     /// A rule refused the connection: the rule's name, and what it did.
     Rule(Box<str>, Refusal),
+    /// The service has no room for it, or the route of that name has none.
+    Limit(Excess, Option<Box<str>>),
     /// No route takes the client; why.
     NoRoute(Box<str>),
     /// A route with `action = "reject"`: its name.
@@ -171,6 +184,7 @@ impl Reason {
             Self::TlsBroken(Side::Client, ..) => "client-tls-error",
             Self::TlsBroken(Side::Server, ..) => "server-tls-error",
             Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::LingerTimeout => "linger-timeout",
             Self::HandshakeTimeout(Side::Client) => "handshake-timeout",
@@ -187,6 +201,8 @@ impl Reason {
             Self::Rule(_, Refusal::Reject) => "rejected",
             Self::Rule(_, Refusal::Drop) => "dropped",
             Self::Rule(_, Refusal::Tarpit) => "tarpitted",
+            Self::Limit(Excess::Connections, _) => "limit-connections",
+            Self::Limit(Excess::Rate, _) => "limit-rate",
             Self::NoRoute(_) => "no-route",
             Self::RouteRejects(_) => "route-rejected",
             Self::Starttls(Side::Client, _) => "starttls-failed",
@@ -223,7 +239,7 @@ impl Reason {
             | Self::Connect(text)
             | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
-            Self::RouteRejects(route) => Some(format!("route {route:?}")),
+            Self::RouteRejects(route) | Self::Limit(_, Some(route)) => Some(format!("route {route:?}")),
             Self::NotTls(text) | Self::BadHello(text) | Self::BadRequest(text) => Some((*text).to_owned()),
             Self::Injected(_, bytes) => Some(format!("{bytes} bytes in clear where TLS was to begin")),
             Self::System(error) => Some(error.to_string()),

@@ -127,6 +127,10 @@ pub struct Channel {
     /// Payload bytes the sink took.
     written: u64,
     may_splice: bool,
+    /// It is not its turn: the source is not to be read.
+    held_back: bool,
+    /// The most that may be read in a turn.
+    ration: u32,
 }
 
 impl Channel {
@@ -141,6 +145,8 @@ impl Channel {
             read: 0,
             written: 0,
             may_splice,
+            held_back: false,
+            ration: u32::MAX,
         }
     }
 
@@ -173,9 +179,16 @@ impl Channel {
         self.fifo.room()
     }
 
+    /// How much may be read in the next turn; none: the source is not even to be listened to.
+    pub fn allow(&mut self, ration: Option<u32>) {
+        self.held_back = ration.is_none();
+        self.ration = ration.unwrap_or(0);
+    }
+
     /// Whether the source should be read: there is room, and the sink is not so far behind that it would only pile up.
     pub fn wants_input(&self, from: &Endpoint, to: &Endpoint) -> bool {
         matches!(self.flow, Flow::Open)
+            && !self.held_back
             // Reading may make us answer (key updates, alerts): a peer that does not read that is not read either.
             && from.stream.residue() <= SCRATCH
             && self.pipe.is_none()
@@ -227,7 +240,9 @@ impl Channel {
         // A sink that was behind and has caught up: the source most probably has more, and asking it costs less than
         // telling epoll twice.
         let caught_up = waited && !to.blocked();
-        if self.wants_input(from, to) && (ready.source || caught_up || from.stream.holds_input()) {
+        // A read for no bytes at all would look like an end.
+        let may = self.ration > 0 && self.wants_input(from, to);
+        if may && (ready.source || caught_up || from.stream.holds_input()) {
             self.fetch(from, to, lent, &mut moved);
         }
         if joins && waits_for_company(to) {
@@ -307,13 +322,15 @@ impl Channel {
             return;
         }
         if !self.fifo.is_empty() {
-            let got = from.read(self.fifo.writable(&mut lent.fifos), &mut lent.scratch);
+            let room = self.fifo.writable(&mut lent.fifos);
+            let most = room.len().min(self.ration as usize);
+            let got = from.read(&mut room[..most], &mut lent.scratch);
             self.fifo.commit(got.bytes, &mut lent.fifos);
             moved.read += got.bytes;
             self.note_source(got.then, moved);
             return;
         }
-        let budget = self.fifo.capacity().min(lent.plain.len());
+        let budget = self.fifo.capacity().min(lent.plain.len()).min(self.ration as usize);
         let got = from.read(&mut lent.plain[..budget], &mut lent.scratch);
         moved.read += got.bytes;
         if got.bytes > 0 {
@@ -351,7 +368,7 @@ impl Channel {
         let (Some(socket), Some(pipe)) = (from.stream.socket(), lent.pipes.take()) else {
             return false;
         };
-        let limit = pipe.size();
+        let limit = pipe.size().min(self.ration as usize);
         let mut then = match pipe.fill(socket, limit) {
             Ok(0) => {
                 lent.pipes.give(pipe);

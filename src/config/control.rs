@@ -96,6 +96,16 @@ fn check_socket(node: Node<'_>, directory: &Path, report: &mut Report) -> Option
 }
 
 fn check_mode(node: Node<'_>, report: &mut Report) -> Option<u32> {
+    let mode = check_octal(node, report);
+    if let Some(mode) = mode.filter(|mode| mode & OTHERS != 0) {
+        let message = format!("mode \"{mode:04o}\": every user of this machine may see every connection");
+        report.warning(node.place, message);
+    }
+    mode
+}
+
+/// Permission bits, in octal digits.
+pub(super) fn check_octal(node: Node<'_>, report: &mut Report) -> Option<u32> {
     if !node.is_string() {
         node.mismatch("a string", report).help("write the digits as a string: mode = \"0660\"");
         return None;
@@ -103,17 +113,9 @@ fn check_mode(node: Node<'_>, report: &mut Report) -> Option<u32> {
     let text = node.string(report)?;
     let octal = !text.value.is_empty() && text.value.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = u32::from_str_radix(text.value, 8).ok().filter(|mode| octal && *mode <= MODE_MOST);
-    match mode {
-        None => {
-            let message = format!("{:?} is not a mode", text.value);
-            report.error(text.place, message).help("write three octal digits, as in \"0660\"");
-        }
-        Some(mode) if mode & OTHERS != 0 => {
-            let message =
-                format!("mode {:?}: every user of this machine may see every connection", text.value);
-            report.warning(text.place, message);
-        }
-        Some(_) => {}
+    if mode.is_none() {
+        let message = format!("{:?} is not a mode", text.value);
+        report.error(text.place, message).help("write three octal digits, as in \"0660\"");
     }
     mode
 }
@@ -228,7 +230,7 @@ pub(super) fn load(control: &Control, report: &mut Report) -> ControlSettings {
     }
 }
 
-fn user_number(name: &At<String>, report: &mut Report) -> Option<u32> {
+pub(super) fn user_number(name: &At<String>, report: &mut Report) -> Option<u32> {
     let number = name.value.parse().ok().or_else(|| identity::user_number(&name.value));
     if number.is_none() {
         report.error(name.place, format!("there is no user {:?}", name.value));
@@ -236,7 +238,7 @@ fn user_number(name: &At<String>, report: &mut Report) -> Option<u32> {
     number
 }
 
-fn group_number(name: &str, place: Place, report: &mut Report) -> Option<u32> {
+pub(super) fn group_number(name: &str, place: Place, report: &mut Report) -> Option<u32> {
     let number = name.parse().ok().or_else(|| identity::group_number(name));
     if number.is_none() {
         report.error(place, format!("there is no group {name:?}"));

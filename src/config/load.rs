@@ -11,16 +11,18 @@ use super::networks::Reader;
 use super::raw::At;
 use super::report::{Place, Report};
 use super::settings::{
-    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, QUEUE_LENGTH, QUEUE_TIMEOUT,
-    RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls, TlsPlaces,
+    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, OutgoingSettings, QUEUE_LENGTH,
+    QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls,
+    TlsPlaces,
 };
 use super::via::{self, destination};
-use super::{Bind, LoadContext, control, socks};
+use super::{Bind, LoadContext, control, socket, socks};
 use crate::policy::access::ControlSettings;
 use crate::policy::balance::Balance;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
+use crate::policy::outgoing::{Outgoing, Source};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -34,8 +36,10 @@ use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
 use crate::wire::checks::Talk;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The name of the only route of a service that has none written.
@@ -77,6 +81,7 @@ struct Loaded {
     rules: Vec<RuleSpec>,
     routes: Vec<Route>,
     table: RouteTable,
+    listen: ListenOptions,
 }
 
 /// What is remembered while everything is loaded.
@@ -84,8 +89,8 @@ struct Loader<'a> {
     compares_routes: bool,
     resolver: Resolver,
     networks: Reader,
-    /// The addresses that are listened on so far.
-    taken: Vec<(Address, Place)>,
+    /// The addresses that are listened on so far, and whether those of IPv6 are for nothing else.
+    taken: Vec<(Address, bool, Place)>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -95,6 +100,8 @@ struct Loader<'a> {
 struct Common<'s> {
     shared: Option<(&'s ServerTlsSpec, Option<Arc<ServerTls>>)>,
     clients: HashMap<&'s ClientTlsSpec, Option<Arc<ClientTls>>>,
+    /// Of the service's own `connect`.
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 /// What a route says of checks and pauses, and what its service says of those.
@@ -123,21 +130,22 @@ impl Loader<'_> {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
-        let mut common = Common { shared, clients: HashMap::new() };
+        let outgoing = service.connect.as_ref().and_then(|connect| self.outgoing(connect));
+        let mut common = Common { shared, clients: HashMap::new(), outgoing };
         let routes = if service.routes.is_empty() {
             let health = Health { own: &service.health, inherited: None };
             let upstream = self.upstream(service.connect.as_ref(), service.spread, health, &mut common);
             let accept_tls = common.shared.as_ref().and_then(|(_, tls)| tls.clone());
             let via = self.via(service.connect.as_ref());
-            vec![Route {
-                via,
-                ..route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream)
-            }]
+            let outgoing = common.outgoing.take();
+            let route = route(ROUTE, RouteAction::Connect, accept_tls, service.connect.as_ref(), upstream);
+            vec![Route { via, outgoing, ..route }]
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
         Loaded {
-            accept: self.listen_on(&service.accept),
+            listen: socket::load_listen(&service.socket, self.report),
+            accept: self.listen_on(&service.accept, service.socket.options.v6only == Some(true)),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
                 from: self.networks(proxy.from.as_ref()).unwrap_or_default(),
                 others: proxy.others,
@@ -170,11 +178,23 @@ impl Loader<'_> {
         let health = Health { own: &written.health, inherited: Some(&service.health) };
         let upstream = self.upstream(connect, written.spread.or(service.spread), health, common);
         let via = self.via(connect);
-        Route { via, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
+        let outgoing = match &written.connect {
+            Some(own) => self.outgoing(own),
+            None => common.outgoing.clone(),
+        };
+        Route { via, outgoing, ..route(&written.name, RouteAction::Connect, accept_tls, connect, upstream) }
     }
 
     fn via(&mut self, connect: Option<&ConnectSettings>) -> Option<Arc<Via>> {
         via::load(connect?.via.as_ref()?, self.report).map(Arc::new)
+    }
+
+    /// How sockets towards the servers of a `connect` are opened, if not as usual.
+    fn outgoing(&mut self, connect: &ConnectSettings) -> Option<Arc<Outgoing>> {
+        let OutgoingSettings { sources, socket, place } = connect.outgoing.as_ref()?;
+        let sources: Box<[Source]> = sources.iter().map(|source| source.value).collect();
+        socket::probe(socket, sources.contains(&Source::Client), *place, self.report);
+        Some(Arc::new(Outgoing::new(socket.clone(), sources)))
     }
 
     /// The servers of a `connect` and the TLS towards them.
@@ -326,23 +346,28 @@ impl Loader<'_> {
     }
 
     /// The addresses of `endpoints`, none of which may be taken already.
-    fn listen_on(&mut self, endpoints: &[Endpoint]) -> Vec<Address> {
+    fn listen_on(&mut self, endpoints: &[Endpoint], only_v6: bool) -> Vec<Address> {
         let mut addresses = Vec::new();
         for endpoint in endpoints {
             let Some(found) = self.resolve(endpoint) else { continue };
             for address in found {
-                match self.taken.iter().find(|(other, _)| overlap(&address, other)) {
-                    Some((other, place)) if *other == address => {
+                let apart = |other: &Address, other_only_v6: bool| {
+                    let is_v4 = |address: &Address| matches!(address.ip(), Some(IpAddr::V4(_)));
+                    only_v6 && is_v4(other) || other_only_v6 && is_v4(&address)
+                };
+                let mut others = self.taken.iter();
+                match others.find(|(other, only_v6, _)| overlap(&address, other) && !apart(other, *only_v6)) {
+                    Some((other, _, place)) if *other == address => {
                         let finding =
                             self.report.error(endpoint.text.place, format!("{address} is listened on twice"));
                         finding.note(*place, "it is taken here");
                     }
-                    Some((other, place)) => {
+                    Some((other, _, place)) => {
                         let message = format!("{address} cannot be listened on beside {other}");
                         self.report.error(endpoint.text.place, message).note(*place, "that one is here");
                     }
                     None => {
-                        self.taken.push((address.clone(), endpoint.text.place));
+                        self.taken.push((address.clone(), only_v6, endpoint.text.place));
                         addresses.push(address);
                     }
                 }
@@ -373,8 +398,19 @@ fn route(
     let send_proxy = connect.and_then(|connect| connect.send_proxy);
     let starttls = connect.and_then(|connect| connect.starttls).map(|asks| asks.value);
     let stats = Arc::default();
-    let via = None;
-    Route { name: name.into(), action, accept_tls, upstream, connect_tls, via, starttls, send_proxy, stats }
+    Route {
+        name: name.into(),
+        action,
+        accept_tls,
+        upstream,
+        connect_tls,
+        via: None,
+        starttls,
+        send_proxy,
+        quota: None,
+        stats,
+        outgoing: None,
+    }
 }
 
 /// The servers of a route, and how they are chosen from. Whoever can be full has a line before it.
@@ -444,6 +480,10 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         upstream.balance = Balance::new(upstream.balance.kind, turns);
     }
     find_stats(&settings.name, &mut loaded.routes, &context.registry);
+    for (route, written) in loaded.routes.iter_mut().zip(&settings.routes) {
+        let quota = |limit| Box::new(context.quotas.find(&settings.name, Some(&route.name), limit));
+        route.quota = written.limit.map(quota);
+    }
     let rule_stats = |rule: &RuleSpec| context.registry.scope(Kind::Rule, &[&settings.name, &rule.name]);
     let rule_stats = loaded.rules.iter().map(rule_stats).collect();
     let service = Service {
@@ -456,6 +496,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         monitor: loaded.monitor,
         users: loaded.users,
         starttls: settings.starttls.map(|protocol| protocol.value),
+        quota: settings.limit.map(|limit| context.quotas.find(&settings.name, None, limit)),
         rules: Rules::new(loaded.rules, &settings.name, &context.tables),
         peek: settings.peek,
         client_tls_since: loaded
@@ -471,7 +512,8 @@ fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -
         rule_stats,
     };
     let plan = Arc::new((settings.mode.plan)(service));
-    let bind = |address| Bind { address, plan: Arc::clone(&plan) };
+    let options = Arc::new(loaded.listen);
+    let bind = |address| Bind { address, plan: Arc::clone(&plan), options: Arc::clone(&options) };
     loaded.accept.into_iter().map(bind).collect()
 }
 

@@ -12,6 +12,7 @@ mod dump;
 mod find;
 mod health;
 mod include;
+mod limit;
 mod load;
 mod names;
 mod needs;
@@ -26,6 +27,7 @@ mod server;
 mod service;
 mod settings;
 mod side;
+mod socket;
 mod socks;
 mod starttls;
 mod tables;
@@ -46,11 +48,13 @@ pub(crate) use values::format_duration;
 
 use crate::connection::plan::Plan;
 use crate::policy::access::ControlSettings;
+use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
 use crate::stats::Registry;
 use crate::sys::address::Address;
+use crate::sys::listening::ListenOptions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,6 +75,8 @@ pub struct Config {
 pub struct Bind {
     pub address: Address,
     pub plan: Arc<Plan>,
+    /// What the socket is told, the same for all addresses of a service.
+    pub options: Arc<ListenOptions>,
 }
 
 /// What loading needs from the process.
@@ -84,6 +90,8 @@ pub struct LoadContext {
     pub marks: MarkBook,
     /// What the limits of rules have counted, over all configurations.
     pub tables: Tables,
+    /// What the limits of services and routes have counted, over all configurations.
+    pub quotas: QuotaBook,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }

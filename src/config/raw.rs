@@ -8,7 +8,7 @@ use super::report::{Complaint, Place, Report, nearest};
 use super::tables::{TABLES, TOP, Table};
 use super::tree::{self, Entries, Item, Key, Value};
 use super::values::{Counted, format_duration, format_size, parse_duration, parse_rate, parse_size};
-use crate::policy::track::Rate;
+use crate::policy::bucket::Rate;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

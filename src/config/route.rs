@@ -12,7 +12,7 @@ use super::service::Frame;
 use super::settings::{ConnectSettings, RouteSettings, Tls};
 use super::side::{check_connect, refuse_in_mode};
 use super::tls::{check_alpn, check_route};
-use super::{health, networks, reply, server, tables};
+use super::{health, limit, networks, reply, server, tables};
 use crate::policy::route_table::Fallback;
 use crate::policy::service::RouteAction;
 use crate::policy::tls_spec::ServerTlsSpec;
@@ -89,8 +89,23 @@ fn check_one(
     let health = health::check(fields, report);
     let goes_to = connect.as_ref().or(inherited.connect).filter(|_| action == RouteAction::Connect);
     check_nameless(fallback, goes_to, report);
+    let limit = fields.get("limit").and_then(|node| limit::check(node, report));
     let place = fields.place;
-    RouteSettings { name, place, sni, host, alpn, source, fallback, action, tls, connect, spread, health }
+    RouteSettings {
+        name,
+        place,
+        sni,
+        host,
+        alpn,
+        source,
+        fallback,
+        action,
+        limit,
+        tls,
+        connect,
+        spread,
+        health,
+    }
 }
 
 /// Whom the route takes: somebody in particular, known in one way.
@@ -154,7 +169,7 @@ fn check_action(fields: Fields<'_>, needs: &mut Needs, report: &mut Report) -> R
         }
         return RouteAction::Connect;
     }
-    for key in ["connect", "server", "tls", "check", "passive"] {
+    for key in ["connect", "server", "tls", "check", "passive", "limit"] {
         if let Some(other) = fields.get(key) {
             note(report.error(other.place, format!("`{key}` beside action = \"reject\"")));
         }

@@ -11,8 +11,9 @@ use super::route::{self, Inherited};
 use super::settings::{self, HealthSettings, RouteSettings, ServiceSettings, Tls};
 use super::side::{self, Accept, refuse_in_mode};
 use super::tables;
-use super::{health, reply, rule, server, socks, starttls, tls, tls_client};
+use super::{health, limit, reply, rule, server, socks, starttls, tls, tls_client};
 use crate::mode::{MODES, Mode};
+use crate::policy::quota::{QuotaSpec, Ways};
 use crate::policy::reply::Reply;
 use crate::policy::service::{Peek, RouteAction, Timeouts, Truncation};
 use crate::policy::tls_spec::ServerTlsSpec;
@@ -29,6 +30,9 @@ const BUFFERS: RangeInclusive<u64> = 1..=1 << 30;
 
 /// The mode in which everybody gets `reply`, ahead of everything that is decided by what a client says.
 const HEALTH: &str = "health";
+
+/// The mode that answers by itself, whatever is sent.
+const DEMO: &str = "demo";
 
 /// What the parts of a service are read within.
 #[derive(Clone, Copy)]
@@ -83,7 +87,8 @@ pub(super) fn check<'t>(
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
     if frame.mode.name == HEALTH {
         let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
-        let others = ["peek", "monitor", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+        let others =
+            ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
         for node in others.chain(proxy_node).chain(accept_tls) {
             refuse_in_mode(node, HEALTH, mode_place, report);
         }
@@ -96,8 +101,8 @@ pub(super) fn check<'t>(
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
     let truncations = [("reset", Truncation::Reset), ("close", Truncation::Close)];
     let truncation = fields.get("truncation").and_then(|node| node.choice(&truncations, report));
-    let (accept, proxy_protocol) =
-        accept.map_or_else(Default::default, |accept| (accept.addresses, accept.proxy_protocol));
+    let (accept, socket, proxy_protocol) = accept
+        .map_or_else(Default::default, |accept| (accept.addresses, accept.socket, accept.proxy_protocol));
     // What is missing has been reported; the rest is still loaded, so that one run tells all.
     let service = ServiceSettings {
         name: name.map_or("", |name| name.value).to_owned(),
@@ -108,6 +113,7 @@ pub(super) fn check<'t>(
         peek,
         accept,
         starttls,
+        socket,
         proxy_protocol,
         accept_tls,
         connect,
@@ -116,6 +122,7 @@ pub(super) fn check<'t>(
         timeouts: fields.get("timeout").map_or_else(Timeouts::default, |node| check_timeouts(node, report)),
         buffer: buffer.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(settings::BUFFER),
         truncation: truncation.unwrap_or_default(),
+        limit: check_limit(fields, frame, report),
         rules,
         routes,
     };
@@ -152,6 +159,17 @@ fn check_name<'t>(
     }
     names.insert(name.value, name.place);
     Some(name)
+}
+
+fn check_limit(fields: Fields<'_>, frame: Frame<'_>, report: &mut Report) -> Option<QuotaSpec> {
+    let node = fields.get("limit")?;
+    let limit = limit::check(node, report)?;
+    let rations = [limit.bandwidth, limit.connection_bandwidth].iter().any(|ways| *ways != Ways::default());
+    if frame.mode.name == DEMO && rations {
+        let message = format!("`limit` of bytes has no effect in mode {DEMO:?}, which answers by itself");
+        report.warning(node.place, message);
+    }
+    Some(limit)
 }
 
 /// Reads `accept.tls`. Beside routes it may lack a certificate, to be only inherited from.

@@ -15,6 +15,8 @@ use crate::policy::balance::Kind;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
 use crate::policy::hostname::Pattern;
+use crate::policy::outgoing::Source;
+use crate::policy::quota::QuotaSpec;
 use crate::policy::reply::Reply;
 use crate::policy::route_table::Fallback;
 use crate::policy::rules::Action;
@@ -23,6 +25,8 @@ use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
 use crate::policy::via;
+use crate::sys::listening::ListenOptions;
+use crate::sys::options::SocketOptions;
 use crate::wire::starttls::Protocol;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -122,6 +126,7 @@ pub(super) struct ServiceSettings {
     pub(super) peek: Peek,
     pub(super) accept: Vec<Endpoint>,
     pub(super) starttls: Option<At<&'static Protocol>>,
+    pub(super) socket: SocketSettings,
     pub(super) proxy_protocol: Option<ProxySettings>,
     /// Without a certificate it only holds what the routes' own inherit.
     pub(super) accept_tls: Option<Tls<ServerTlsSpec>>,
@@ -134,6 +139,7 @@ pub(super) struct ServiceSettings {
     /// In bytes.
     pub(super) buffer: usize,
     pub(super) truncation: Truncation,
+    pub(super) limit: Option<QuotaSpec>,
     pub(super) rules: Vec<RuleSettings>,
     /// None: everybody goes one way.
     pub(super) routes: Vec<RouteSettings>,
@@ -180,6 +186,34 @@ pub(super) struct ConnectSettings {
     pub(super) starttls: Option<At<AskTls>>,
     pub(super) tls: Option<Tls<ClientTlsSpec>>,
     pub(super) send_proxy: Option<SendProxy>,
+    pub(super) outgoing: Option<OutgoingSettings>,
+}
+
+/// What `accept` says of its sockets.
+#[derive(Debug, Default)]
+pub(super) struct SocketSettings {
+    /// `permit` is yet to be made.
+    pub(super) options: ListenOptions,
+    pub(super) permit: Option<PermitSettings>,
+    /// Of `accept.socket`.
+    pub(super) place: Option<Place>,
+}
+
+/// Who may connect to its unix sockets; names or numbers.
+#[derive(Debug)]
+pub(super) struct PermitSettings {
+    pub(super) owner: Option<At<String>>,
+    pub(super) group: Option<At<String>>,
+    pub(super) mode: u32,
+}
+
+/// What a `connect` says of its sockets.
+#[derive(Debug)]
+pub(super) struct OutgoingSettings {
+    pub(super) sources: Vec<At<Source>>,
+    pub(super) socket: SocketOptions,
+    /// Of one of the two.
+    pub(super) place: Place,
 }
 
 /// What `check` and `passive` say; nothing where they are not written.
@@ -271,6 +305,7 @@ pub(super) struct RouteSettings {
     pub(super) source: Option<NetworkList>,
     pub(super) fallback: At<Fallback>,
     pub(super) action: RouteAction,
+    pub(super) limit: Option<QuotaSpec>,
     /// Its own, with what it inherits.
     pub(super) tls: Option<Tls<ServerTlsSpec>>,
     /// Its own.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two sides of a service, and of a route: `accept` and `connect`, each an address or a table.
 //!
-//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`).
+//! Not here: what stands in their tables (`tls.rs`, `proxy.rs`, `socket.rs`).
 
 use super::address::{Purpose, Target};
 use super::needs::Needs;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
-use super::settings::{ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings};
+use super::settings::{
+    ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings, SocketSettings,
+};
 use super::tables::{self, Table};
-use super::{networks, proxy, socks, starttls, tls, via};
+use super::{networks, proxy, socket, socks, starttls, tls, via};
 use crate::wire::starttls::Protocol;
 use std::path::Path;
 
@@ -18,6 +20,7 @@ pub(super) struct Accept<'t> {
     pub(super) addresses: Vec<Endpoint>,
     pub(super) starttls_node: Option<Node<'t>>,
     pub(super) starttls: Option<At<&'static Protocol>>,
+    pub(super) socket: SocketSettings,
     /// Read later, when it is known what there is to read it with.
     pub(super) tls: Option<Node<'t>>,
     pub(super) proxy_node: Option<Node<'t>>,
@@ -38,9 +41,10 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
     let starttls_node = side.get("starttls");
-    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
+    let starttls = starttls_node.and_then(|node| starttls::check_accept(node, report));
     let tls = side.get("tls");
-    Some(Accept { addresses, starttls_node, starttls, tls, proxy_node, proxy_protocol })
+    let socket = socket::check_accept(side.fields, &addresses, report);
+    Some(Accept { addresses, socket, starttls_node, starttls, tls, proxy_node, proxy_protocol })
 }
 
 /// Reads the `connect` of a service, or of a route with a table of its own, beside which `servers` stand; `called` is how a
@@ -100,6 +104,7 @@ pub(super) fn check_connect(
     let leads_somewhere = !addresses.is_empty() || !servers.is_empty();
     let (asks, may_not) = (side.get("starttls"), side.get("opportunistic"));
     let starttls = starttls::check_connect(asks, may_not, side.get("tls").is_some(), report);
+    let outgoing = socket::check_connect(side.fields, &addresses, report);
     leads_somewhere.then_some(ConnectSettings {
         addresses,
         servers,
@@ -110,6 +115,7 @@ pub(super) fn check_connect(
         starttls,
         tls,
         send_proxy,
+        outgoing,
     })
 }
 

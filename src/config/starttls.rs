@@ -10,10 +10,22 @@ use crate::policy::service::{AskTls, RouteAction};
 use crate::policy::tls_spec::ServerTlsSpec;
 use crate::wire::starttls::{PROTOCOLS, Protocol};
 
-/// Reads a `starttls`.
-pub(super) fn check_protocol(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
+fn check_protocol(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
     let protocols = PROTOCOLS.map(|protocol| (protocol.name, protocol));
     Some(At { value: node.choice(&protocols, report)?, place: node.place })
+}
+
+/// Reads the `starttls` of an `accept`.
+pub(super) fn check_accept(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
+    let protocol = check_protocol(node, report)?;
+    if !protocol.value.is_served() {
+        let message = format!("{:?} is spoken towards servers only", protocol.value.name);
+        report
+            .error(node.place, message)
+            .help("here clients can only come with the protocol's own TLS, or in clear");
+        return None;
+    }
+    Some(protocol)
 }
 
 /// Reads `starttls` and `opportunistic` of a `connect`; `tls` tells whether it has one.
@@ -23,6 +35,7 @@ pub(super) fn check_connect(
     tls: bool,
     report: &mut Report,
 ) -> Option<At<AskTls>> {
+    let allowed = opportunistic.map_or(Some(false), |node| node.boolean(report))?;
     let Some(node) = starttls else {
         if let Some(node) = opportunistic {
             report
@@ -37,7 +50,6 @@ pub(super) fn check_connect(
             .help("add, for example, tls = true");
     }
     let protocol = check_protocol(node, report)?.value;
-    let allowed = opportunistic.map_or(Some(false), |node| node.boolean(report))?;
     if let (true, false, Some(node)) = (allowed, protocol.may_stay_clear, opportunistic) {
         let message = format!("{:?} has no way to go on in clear once TLS was declined", protocol.name);
         report.error(node.place, message).help("leave `opportunistic` out");

@@ -46,6 +46,7 @@ pub(super) const SERVICE: Table = Table {
         "timeout",
         "buffer",
         "truncation",
+        "limit",
         "rule",
         "route",
     ],
@@ -54,6 +55,13 @@ pub(super) const TIMEOUT: Table = Table {
     title: "[[service]] timeout",
     keys: &["handshake", "connect", "idle", "half_close", "linger", "tarpit"],
 };
+pub(super) const SERVICE_LIMIT: Table = Table {
+    title: "[[service]] limit",
+    keys: &["max_connections", "rate", "bandwidth", "connection_bandwidth", "lifetime", "lifetime_jitter"],
+};
+pub(super) const BANDWIDTH: Table = Table { title: "[[service]] limit.bandwidth", keys: &["up", "down"] };
+pub(super) const CONNECTION_BANDWIDTH: Table =
+    Table { title: "[[service]] limit.connection_bandwidth", keys: BANDWIDTH.keys };
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
@@ -63,13 +71,67 @@ pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]"
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
 pub(super) const SOCKS: Table = Table { title: "[[service]] socks", keys: &["users"] };
 pub(super) const MONITOR: Table = Table { title: "[[service]] monitor", keys: &["source", "reply"] };
-pub(super) const ACCEPT: Table =
-    Table { title: "[[service]] accept", keys: &["address", "starttls", "tls", "proxy_protocol"] };
+pub(super) const ACCEPT: Table = Table {
+    title: "[[service]] accept",
+    keys: &["address", "owner", "group", "mode", "socket", "starttls", "tls", "proxy_protocol"],
+};
+pub(super) const ACCEPT_SOCKET: Table = Table {
+    title: "[[service]] accept.socket",
+    keys: &[
+        "backlog",
+        "v6only",
+        "freebind",
+        "reuse_port",
+        "interface",
+        "fast_open",
+        "mptcp",
+        "keepalive",
+        "user_timeout",
+        "congestion",
+        "tos",
+        "mark",
+        "receive_buffer",
+        "send_buffer",
+    ],
+};
+pub(super) const KEEPALIVE: Table =
+    Table { title: "[[service]] accept.socket.keepalive", keys: &["idle", "interval", "count"] };
+pub(super) const CONNECT_SOCKET: Table = Table {
+    title: "[[service]] connect.socket",
+    keys: &[
+        "interface",
+        "fast_open",
+        "mptcp",
+        "keepalive",
+        "user_timeout",
+        "congestion",
+        "tos",
+        "mark",
+        "receive_buffer",
+        "send_buffer",
+    ],
+};
+
+/// As that of `accept`, and described there.
+pub(super) const CONNECT_KEEPALIVE: Table =
+    Table { title: "[[service]] connect.socket.keepalive", keys: KEEPALIVE.keys };
 pub(super) const PROXY_PROTOCOL: Table =
     Table { title: "[[service]] accept.proxy_protocol", keys: &["from", "others", "confirm"] };
 pub(super) const CONNECT: Table = Table {
     title: "[[service]] connect",
-    keys: &["address", "allow", "names", "ports", "proxy", "starttls", "opportunistic", "tls", "send_proxy"],
+    keys: &[
+        "address",
+        "allow",
+        "names",
+        "ports",
+        "source",
+        "socket",
+        "proxy",
+        "starttls",
+        "opportunistic",
+        "tls",
+        "send_proxy",
+    ],
 };
 pub(super) const CONNECT_PROXY: Table =
     Table { title: "[[service]] connect.proxy", keys: &["kind", "address", "user", "password_file"] };
@@ -142,6 +204,7 @@ pub(super) const ROUTE: Table = Table {
         "fallback",
         "action",
         "reply",
+        "limit",
         "tls",
         "connect",
         "check",
@@ -153,12 +216,12 @@ pub(super) const ROUTE: Table = Table {
     ],
 };
 
-/// A route's `tls` and `connect` (and its `check` and `passive`) have the keys of the service's and are described there.
+/// A route's `tls`, `connect`, `limit`, `check` and `passive` have the keys of the service's and are described there.
 pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys: ACCEPT_TLS.keys };
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 25] = [
+pub const TABLES: [&Table; 31] = [
     &TOP,
     &GLOBAL,
     &LOG,
@@ -170,8 +233,14 @@ pub const TABLES: [&Table; 25] = [
     &QUEUE,
     &TIMEOUT,
     &SOCKS,
+    &SERVICE_LIMIT,
+    &BANDWIDTH,
+    &CONNECTION_BANDWIDTH,
     &MONITOR,
     &ACCEPT,
+    &ACCEPT_SOCKET,
+    &KEEPALIVE,
+    &CONNECT_SOCKET,
     &PROXY_PROTOCOL,
     &ACCEPT_TLS,
     &CONNECT,

@@ -5,7 +5,7 @@
 //! Not here: which values a key may have; the caller knows the bounds.
 
 use super::report::Complaint;
-use crate::policy::track::Rate;
+use crate::policy::bucket::Rate;
 use std::time::Duration;
 
 /// Units of time, the largest first; the value is in milliseconds.

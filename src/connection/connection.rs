@@ -37,7 +37,7 @@ pub struct Connection {
     pub(super) plan: Arc<Plan>,
     pub(super) phase: Phase,
     /// What happened since the last turn.
-    ready: BothReady,
+    pub(super) ready: BothReady,
     /// Its deadline was set at least once.
     armed: bool,
     /// The client was heard out: nothing of ours can be eaten by a reset.
@@ -94,18 +94,18 @@ impl Connection {
     }
 
     /// Tells, once, of a failure, while it is known what the connection was doing.
-    fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
+    pub(super) fn tell_failure(&mut self, reason: &Reason, ctx: &Ctx) {
         if !mem::replace(&mut self.told, true) {
             last_words::tell_failure(&self.subject(), reason, ctx);
         }
     }
 
-    fn timeouts(&self) -> &Timeouts {
+    pub(super) fn timeouts(&self) -> &Timeouts {
         &self.plan.service.timeouts
     }
 
     /// Takes it as far as it goes.
-    fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn advance(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         if matches!(self.phase, Phase::Handshake(_)) {
             match self.shake_hands(ctx) {
                 Ok(Progress::Done) => {
@@ -113,6 +113,7 @@ impl Connection {
                     connect::succeeded(&self.pair, &self.plan.service, ctx);
                     self.pair.attempt = None;
                     self.relayed = ctx.stamp();
+                    self.set_alarms(ctx);
                     // The handshake's deadline is over, whatever the first turn moves.
                     self.armed = false;
                     // Who speaks first has most probably spoken by now; a TLS client was read to the last byte.
@@ -231,12 +232,7 @@ impl Connection {
         if idle && mem::replace(&mut self.armed, true) && !again {
             return Verdict::Hold;
         }
-        let timeouts = &self.plan.service.timeouts;
-        let patience = match (pair.up.flow(), pair.down.flow()) {
-            (Flow::Open, Flow::Open) => timeouts.idle,
-            (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => timeouts.linger,
-            _ => timeouts.half_close,
-        };
+        let patience = self.tolerated_silence();
         if again { Verdict::Again(patience) } else { Verdict::Keep(patience) }
     }
 
@@ -262,6 +258,8 @@ impl Connection {
             | Reason::BadRequest(_)
             | Reason::BadAsking(_)
             | Reason::Replied => self.hear_out(reason, ctx),
+            // Whoever comes beyond a limit must not fill the places of all services while it is told so.
+            Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
             Reason::Rule(_, how) => self.refuse(how, reason, ctx),
             other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
@@ -299,7 +297,7 @@ impl Connection {
     }
 
     /// The end of a tarpit.
-    fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn let_go(&mut self, ctx: &mut Ctx) -> Verdict<Reason> {
         match mem::replace(&mut self.phase, Phase::Relay) {
             Phase::Tarpit(reason) => {
                 ctx.tarpitted -= 1;
@@ -313,7 +311,7 @@ impl Connection {
     }
 
     /// An ordinary close, when the client has been heard out.
-    fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn hear_out(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::hear_out(reason, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));
@@ -321,7 +319,7 @@ impl Connection {
     }
 
     /// A reset, when `whom` has what it is still to have.
-    fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
+    pub(super) fn abort(&mut self, reason: Reason, whom: Whom, ctx: &mut Ctx) -> Verdict<Reason> {
         let linger = self.timeouts().linger;
         let ending = Ending::abort(reason, whom, &mut self.pair, ctx, linger);
         self.phase = Phase::Ending(Box::new(ending));
@@ -347,7 +345,7 @@ impl Connection {
     }
 
     /// Takes an end further.
-    fn end(
+    pub(super) fn end(
         &mut self,
         ctx: &mut Ctx,
         how: impl FnOnce(&mut Ending, &mut Pair, BothReady, &mut Ctx) -> Next,
@@ -370,7 +368,7 @@ impl Connection {
 ///
 /// # Errors
 /// The reason, where there is no way on.
-fn go_back(
+pub(super) fn go_back(
     cursor: &mut Cursor,
     steps: &[Step],
     pair: &mut Pair,
@@ -434,7 +432,8 @@ impl Handler for Box<Connection> {
                 end.flush();
             }
         }
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn placed(&mut self, key: Key) {
@@ -452,32 +451,13 @@ impl Handler for Box<Connection> {
             Told::Turn(_) => {}
             Told::Found(_) => return Verdict::Hold,
         }
-        self.advance(ctx)
+        let verdict = self.advance(ctx);
+        self.with_alarms(verdict, ctx)
     }
 
     fn expired(&mut self, _: Leg, ctx: &mut Ctx) -> Verdict<Reason> {
-        match &mut self.phase {
-            Phase::Handshake(cursor) => {
-                let steps = self.plan.steps(cursor.in_back, self.pair.facts.route);
-                let (pair, service) = (&mut self.pair, &self.plan.service);
-                let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
-                match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
-                    Ok(()) => self.advance(ctx),
-                    Err(reason) if answer::refuse(pair, &reason, ctx) => {
-                        self.tell_failure(&reason, ctx);
-                        self.hear_out(reason, ctx)
-                    }
-                    Err(reason) => Verdict::Close(reason),
-                }
-            }
-            Phase::Relay => match (self.pair.up.flow(), self.pair.down.flow()) {
-                (Flow::Open, Flow::Open) => self.abort(Reason::Idle, Whom::Both, ctx),
-                (Flow::Breaking(_), _) | (_, Flow::Breaking(_)) => Verdict::Close(Reason::LingerTimeout),
-                _ => self.abort(Reason::HalfCloseTimeout, Whom::Both, ctx),
-            },
-            Phase::Ending(_) => self.end(ctx, |ending, pair, _, ctx| ending.look(pair, ctx)),
-            Phase::Tarpit(_) => self.let_go(ctx),
-        }
+        let verdict = self.ring(ctx).unwrap_or_else(|| self.time_is_over(ctx));
+        self.with_alarms(verdict, ctx)
     }
 
     fn closed(mut self, reason: Reason, ctx: &mut Ctx) {

@@ -4,6 +4,7 @@
 //! A [`pair::Pair`] of endpoints with a channel each way, a [`plan::Plan`] that says what is to be done, and the phase it
 //! is in ([`connection::Connection`]).
 
+mod alarms;
 #[cfg(test)]
 mod closing_stage;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
+use crate::policy::bandwidth::Meters;
+use crate::policy::quota::Place;
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -15,6 +17,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
+use crate::wire::starttls::mysql::Turn;
 use crate::wire::starttls::{Exchange, Outcome};
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +40,8 @@ pub struct Pair {
     pub attempt: Option<Box<Attempt>>,
     /// While a side is being taken to TLS, or a server's greeting is taken in.
     pub talk: Option<Box<Talk>>,
+    /// Where a login is carried between the sides.
+    pub login: Option<Box<Carried>>,
     /// Under which key the connection is known in its loop, for whoever answers it.
     pub key: Option<Key>,
     /// What a task has answered, until the step that asked takes it.
@@ -45,6 +50,28 @@ pub struct Pair {
     pub held: Option<Held>,
     /// Where the client names the server: the addresses that may be connected to.
     pub targets: Option<Arc<[Server]>>,
+    /// Where the service or the route has a `limit`.
+    pub bounds: Option<Box<Bounds>>,
+}
+
+/// What a `limit` holds it to.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// Its places: two at most.
+    pub places: Vec<Place>,
+    /// Where bytes are rationed, from when the relay begins.
+    pub meters: Option<Meters>,
+    /// Where that, or a lifetime, needs more than one deadline.
+    pub alarms: Option<Alarms>,
+}
+
+/// Moments that matter beside each other (`alarms.rs`).
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// When the silence will have lasted too long.
+    pub silence: Option<Instant>,
+    /// When its life is over.
+    pub ends: Option<Instant>,
 }
 
 /// What the handshake learnt.
@@ -190,6 +217,31 @@ pub struct Talk {
     pub outcome: Option<Outcome>,
 }
 
+/// A login that is carried between the two sides, packet by packet.
+#[derive(Debug)]
+pub struct Carried {
+    pub stage: Stage,
+    /// What goes out next.
+    pub packet: Vec<u8>,
+    /// What goes out after the wish for TLS.
+    pub rest: Vec<u8>,
+    /// Packets so far.
+    pub count: u8,
+}
+
+/// Whose packet it is that goes out next, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server's first, to the client.
+    Challenge,
+    /// The wish for TLS, to the server.
+    Wish,
+    /// The client's, to the server.
+    ToServer,
+    /// The server's, to the client, and who speaks then.
+    ToClient(Turn),
+}
+
 impl Pair {
     /// A pair whose client has just been accepted; each direction may hold `buffer` bytes.
     pub fn new(socket: Socket, client: Address, buffer: usize, now: Instant) -> Self {
@@ -223,10 +275,12 @@ impl Pair {
             stays: Stays::default(),
             attempt: None,
             talk: None,
+            login: None,
             key: None,
             answer: None,
             held: None,
             targets: None,
+            bounds: None,
         }
     }
 

@@ -6,11 +6,11 @@
 
 use super::relay::{Duplex, Relay};
 use crate::handshake::{
-    Step, accept_tls, answer, check_peer, confirm, connect, connect_tls, peek_hello, peek_host, pick_route,
-    recv_proxy, reply, resolve, rules, send_proxy, socks, starttls, via_proxy, visit,
+    Step, accept_tls, answer, check_peer, confirm, connect, connect_tls, limits, login, peek_hello,
+    peek_host, pick_route, recv_proxy, reply, resolve, rules, send_proxy, socks, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
-use crate::policy::service::{Others, Peek, Route, Service};
+use crate::policy::service::{AskTls, Others, Peek, Route, Service};
 use crate::wire::starttls::Opening;
 use std::iter;
 use std::sync::Arc;
@@ -100,6 +100,7 @@ fn front(service: &Service) -> Box<[Step]> {
     };
     iter::empty()
         .chain(service.monitor.as_ref().map(|_| reply::STEP))
+        .chain(service.quota.as_ref().map(|_| limits::SERVICE))
         .chain(proxy.and_then(|_| judged(Stage::Peer, rules::PEER)))
         .chain(proxy.map(|_| recv_proxy::STEP))
         .chain(judged(Stage::Source, rules::SOURCE))
@@ -114,13 +115,16 @@ fn front(service: &Service) -> Box<[Step]> {
 fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
     let tls = route.accept_tls.as_ref().map(|_| [accept_tls::STEP, check_peer::STEP]);
     let judged = service.rules.wants(Stage::Certificate).then_some(rules::CERTIFICATE);
-    tls.into_iter().flatten().chain(judged).collect()
+    let limit = route.quota.as_ref().map(|_| limits::ROUTE);
+    limit.into_iter().chain(tls.into_iter().flatten()).chain(judged).collect()
 }
 
 /// The steps of a route's way to its server. `greets`: the client was greeted in the server's stead.
 fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
     let asks = route.starttls.is_some();
     let may_ask = asks && !greets && route.accept_tls.is_none();
+    let login = |asks: AskTls| matches!(asks.protocol.opening, Opening::Login);
+    let logs_in = route.starttls.is_some_and(login);
     iter::empty()
         .chain(may_ask.then_some(starttls::PLAIN))
         .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
@@ -128,8 +132,10 @@ fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
         .chain(route.via.as_ref().map(|_| via_proxy::STEP))
         .chain(route.send_proxy.map(|_| send_proxy::STEP))
         .chain(asks.then_some(starttls::SERVER))
+        .chain(logs_in.then_some(login::UP_TO_TLS))
         .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
         .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
+        .chain(logs_in.then_some(login::TO_ITS_END))
         .chain((greets && !asks).then_some(starttls::SWALLOW))
         .chain((asks && !greets).then_some(starttls::GREET))
         .collect()

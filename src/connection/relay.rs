@@ -3,9 +3,11 @@
 
 use super::context::Ctx;
 use super::pair::Pair;
-use crate::channel::{Ends, Moved};
+use crate::channel::{Channel, Ends, Flow, Moved};
 use crate::event::Ready;
+use crate::policy::bandwidth::{Meter, Ration};
 use crate::stream::endpoint::Endpoint;
+use std::time::Instant;
 
 /// What a connection does once its steps are done.
 pub trait Relay: std::fmt::Debug + Send + Sync {
@@ -40,13 +42,49 @@ pub struct Duplex;
 
 impl Relay for Duplex {
     fn pump(&self, pair: &mut Pair, ready: BothReady, ctx: &mut Ctx) -> Turn {
-        let Pair { client, server: Some(server), up, down, .. } = pair else { return Turn::default() };
+        let Pair { client, server: Some(server), up, down, bounds, .. } = pair else {
+            return Turn::default();
+        };
+        let mut meters = bounds.as_mut().and_then(|bounds| bounds.meters.as_mut());
+        if let Some(meters) = &mut meters {
+            let wants = |ready, from: &Endpoint, to: &Endpoint| {
+                has_input(ready) || from.stream.holds_input() || to.blocked()
+            };
+            ration(&mut meters.0.up, up, wants(ready.client, client, server), ctx.now);
+            ration(&mut meters.0.down, down, wants(ready.server, server, client), ctx.now);
+        }
         let lent = &mut ctx.buffers;
         let upwards = Ends { source: has_input(ready.client), sink: has_room(ready.server, server) };
-        let up = up.pump(client, server, upwards, lent);
+        let moved_up = up.pump(client, server, upwards, lent);
         let downwards = Ends { source: has_input(ready.server), sink: has_room(ready.client, client) };
-        let down = down.pump(server, client, downwards, lent);
-        Turn { up, down }
+        let moved_down = down.pump(server, client, downwards, lent);
+        if let Some(meters) = meters {
+            settle(&mut meters.0.up, up, moved_up, ctx.now);
+            settle(&mut meters.0.down, down, moved_down, ctx.now);
+        }
+        Turn { up: moved_up, down: moved_down }
+    }
+}
+
+/// Gives a direction what its meter lets it read in this turn; `wants` is whether it would read.
+fn ration(meter: &mut Option<Meter>, channel: &mut Channel, wants: bool, now: Instant) {
+    let Some(meter) = meter else { return };
+    if !matches!(channel.flow(), Flow::Open) {
+        meter.release();
+    } else {
+        channel.allow(match meter.open(wants, now) {
+            Ration::Bytes(bytes) => Some(u32::try_from(bytes).unwrap_or(u32::MAX)),
+            Ration::Later => None,
+        });
+    }
+}
+
+/// Tells the meter what was read. Who has nothing left is not asked for more until its moment has come.
+fn settle(meter: &mut Option<Meter>, channel: &mut Channel, moved: Moved, now: Instant) {
+    let Some(meter) = meter else { return };
+    meter.settle(moved.read as u64, now);
+    if meter.waits() {
+        channel.allow(None);
     }
 }
 

@@ -441,6 +441,7 @@ fn stopping_closes_and_says_so() {
 
 #[test]
 fn a_connection_stays_small() {
-    // What an idle one costs beside its TLS session, some 10 KiB: what is shown and counted of it is 72 bytes of these.
-    assert!(size_of::<Connection>() <= 960, "{}", size_of::<Connection>());
+    // What an idle one costs beside its TLS session, some 10 KiB: what is shown and counted of it is 72 bytes of these,
+    // and 8 lead to what a `limit` holds, where there is one.
+    assert!(size_of::<Connection>() <= 968, "{}", size_of::<Connection>());
 }

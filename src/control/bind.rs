@@ -7,7 +7,8 @@ use super::answer::Visitor;
 use crate::policy::access::{ControlSettings, ControlSocket, Level};
 use crate::sys::address::Address;
 use crate::sys::identity::{self, Peer};
-use crate::sys::socket::{Listening, Socket};
+use crate::sys::listening::{Listening, Permit};
+use crate::sys::socket::Socket;
 use std::io;
 
 /// The user who may do everything on a machine.
@@ -19,7 +20,7 @@ const ROOT: u32 = 0;
 /// The system's, with the path.
 pub(super) fn socket(settings: &ControlSettings) -> io::Result<Option<Listening>> {
     let Some(ControlSocket { path, mode, group, .. }) = &settings.socket else { return Ok(None) };
-    let bound = Listening::bind_guarded(path, *mode, *group);
+    let bound = Listening::bind_guarded(path, Permit { mode: *mode, owner: None, group: *group });
     bound.map(Some).map_err(|error| told(path.display(), &error))
 }
 
@@ -29,7 +30,9 @@ pub(super) fn socket(settings: &ControlSettings) -> io::Result<Option<Listening>
 /// The system's, with the path.
 pub(super) fn guard(listening: &Listening, settings: &ControlSettings) -> io::Result<()> {
     let Some(ControlSocket { path, mode, group, .. }) = &settings.socket else { return Ok(()) };
-    listening.guard(*mode, *group).map_err(|error| told(path.display(), &error))
+    listening
+        .guard(Permit { mode: *mode, owner: None, group: *group })
+        .map_err(|error| told(path.display(), &error))
 }
 
 /// The HTTP listener, if there is to be one.

@@ -20,6 +20,7 @@ use crate::error::Reason;
 use crate::event::event_loop::Loop;
 use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
+use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
@@ -429,6 +430,7 @@ fn load_context() -> Result<LoadContext, StartError> {
         workers_available: thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
         registry: Registry::default(),
         tables: Tables::default(),
+        quotas: QuotaBook::default(),
         marks: MarkBook::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
@@ -479,10 +481,10 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
 fn bind_all(binds: &[Bind], stats: &Registry) -> Result<Vec<Listener>, StartError> {
     let mut failures = Vec::new();
     let mut bound = Vec::new();
-    for Bind { address, plan, .. } in binds {
-        match Listener::bind(address.clone(), Arc::clone(plan), stats) {
+    for bind in binds {
+        match Listener::bind(bind, stats) {
             Ok(listener) => bound.push(listener),
-            Err(error) => failures.push((address.to_string(), error)),
+            Err(error) => failures.push((bind.address.to_string(), error)),
         }
     }
     if failures.is_empty() { Ok(bound) } else { Err(StartError::Bind(failures)) }

@@ -5,6 +5,7 @@
 //! the system had no descriptor to give, when a short time is over. There is no spin and one line per pause.
 
 use super::queue::{Accepted, Queue};
+use crate::config::Bind;
 use crate::connection::context::OwnAddresses;
 use crate::connection::guard::Limit;
 use crate::connection::plan::Plan;
@@ -15,8 +16,8 @@ use crate::live::Live;
 use crate::log::{Level, Log};
 use crate::stats::{Pause, Presence, Registry, Scope};
 use crate::sys::address::Address;
+use crate::sys::listening::{self, AcceptError, ListenOptions, Listening};
 use crate::sys::process;
-use crate::sys::socket::{self, AcceptError, Listening};
 use crate::sys::time;
 use std::convert::Infallible;
 use std::io;
@@ -58,6 +59,19 @@ pub struct Listener {
     told: bool,
     /// When it was bound, in seconds since 1970.
     since: f64,
+    options: Arc<ListenOptions>,
+    /// How often it got another socket.
+    serial: u16,
+}
+
+/// What a listener that stays needs, to be as a new configuration says.
+#[derive(Debug)]
+pub enum Change {
+    Nothing,
+    /// Its socket is told.
+    Adapt,
+    /// It gets this one, at the same address.
+    Replace(Listening),
 }
 
 impl Listener {
@@ -65,10 +79,56 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub fn bind(asked: Address, plan: Arc<Plan>, stats: &Registry) -> io::Result<Self> {
-        let listening = Listening::bind(&asked, plan.client_speaks_first())?;
+    pub fn bind(bind: &Bind, stats: &Registry) -> io::Result<Self> {
+        let (asked, plan, options) =
+            (bind.address.clone(), Arc::clone(&bind.plan), Arc::clone(&bind.options));
+        let listening = Listening::bind_with(&asked, plan.client_speaks_first(), &options)?;
         let stats = stats.listener(&listening.address.to_string(), &plan.service.name);
-        Ok(Self { listening, asked, plan, stats, pause: None, told: false, since: time::unix() })
+        Ok(Self {
+            listening,
+            asked,
+            plan,
+            stats,
+            pause: None,
+            told: false,
+            since: time::unix(),
+            options,
+            serial: 0,
+        })
+    }
+
+    /// What it takes to follow `bind`. Nothing of it is seen before [`Self::change`].
+    ///
+    /// # Errors
+    /// The system's, where another socket is needed and cannot be had.
+    pub fn prepare(&self, bind: &Bind) -> io::Result<Change> {
+        if *self.options == *bind.options {
+            Ok(Change::Nothing)
+        } else if self.options.adapts_to(&bind.options) {
+            Ok(Change::Adapt)
+        } else {
+            let new = self.listening.bind_anew(bind.plan.client_speaks_first(), &bind.options)?;
+            Ok(Change::Replace(new))
+        }
+    }
+
+    /// Follows `bind`. Who waits at a socket that is replaced is taken over; the loop must look at it anew.
+    pub fn change(&mut self, change: Change, bind: &Bind, ctx: &AcceptCtx) {
+        match change {
+            Change::Nothing => return,
+            Change::Adapt => {
+                if let Err(error) = self.listening.adapt(&bind.options) {
+                    let text = format!("{} keeps some of its options: {error}", self.listening.address);
+                    ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
+                }
+            }
+            Change::Replace(new) => {
+                self.accept_rest(ctx);
+                self.listening = new;
+                self.serial = self.serial.wrapping_add(1);
+            }
+        }
+        self.options = Arc::clone(&bind.options);
     }
 
     /// The address it was asked for.
@@ -98,7 +158,7 @@ impl Listener {
     /// New connections follow another plan from now on; live ones keep theirs.
     pub fn replace_plan(&mut self, plan: Arc<Plan>, stats: &Registry) {
         // Should the system refuse, clients are handed over a little early or late: nothing depends on it.
-        let _economy = socket::defer_accept(&self.listening, plan.client_speaks_first());
+        let _economy = listening::defer_accept(&self.listening, plan.client_speaks_first());
         self.stats = stats.listener(&self.listening.address.to_string(), &plan.service.name);
         self.plan = plan;
     }
@@ -133,7 +193,7 @@ impl Listener {
                     let stays = Presence::enter(&self.stats, ctx.stats.clock().at(at));
                     let _pushed = ctx.queue.push(Accepted { socket, client, plan, guard, stays, at });
                 }
-                Err(error) => match socket::accept_error(&error) {
+                Err(error) => match listening::accept_error(&error) {
                     AcceptError::Empty => break,
                     AcceptError::Client => {}
                     AcceptError::System => {
@@ -193,7 +253,7 @@ impl Handler for Listener {
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
-        (leg == Leg(0)).then(|| Watched { fd: self.listening.as_fd(), serial: 0 })
+        (leg == Leg(0)).then(|| Watched { fd: self.listening.as_fd(), serial: self.serial })
     }
 
     fn interest(&self, _: Leg) -> Interest {

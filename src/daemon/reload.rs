@@ -3,19 +3,24 @@
 //! Listeners are kept, added and dropped by difference; live connections keep their plan.
 
 use super::daemon::Tunnel;
-use super::listener::Listener;
+use super::listener::{Change, Listener};
 use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use crate::config::{self, Bind, Config, LoadContext, Report};
 use crate::error::Reason;
 use crate::log::Level;
+use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
 use crate::sys::process;
 use crossbeam_queue::ArrayQueue;
+use std::collections::HashMap;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
+
+/// What each listener that stays needs, by the address it was asked for.
+type Changes = HashMap<Address, Change>;
 
 /// What loading came to: nothing, if the loader itself failed.
 type Answer = Option<Result<Config, Report>>;
@@ -104,8 +109,8 @@ impl Tunnel {
     }
 
     fn apply(&mut self, config: Config) {
-        let new = match self.bind_new(&config.listeners) {
-            Ok(new) => new,
+        let (new, changes) = match self.bind_new(&config.listeners) {
+            Ok(bound) => bound,
             Err(errors) => return self.refuse(&errors),
         };
         if let Err(error) = self.interface.settle(&config) {
@@ -116,7 +121,7 @@ impl Tunnel {
                 return self.refuse(&[format!("cannot open the log: {error}")]);
             }
         }
-        let (kept, dropped) = self.keep_and_drop(&config.listeners);
+        let (kept, dropped) = self.keep_and_drop(&config.listeners, changes);
         let added = new.len();
         for listener in new {
             self.open(listener);
@@ -147,30 +152,40 @@ impl Tunnel {
             .send();
     }
 
-    /// Binds what is not bound yet, or tells all that cannot be.
-    fn bind_new(&self, binds: &[Bind]) -> Result<Vec<Listener>, Vec<String>> {
-        let mut bound = Vec::new();
-        let mut errors = Vec::new();
-        for Bind { address, plan, .. } in binds {
-            if self.listeners.handlers().any(|listener| listener.asked() == address) {
-                continue;
-            }
-            match Listener::bind(address.clone(), Arc::clone(plan), &self.ctx.stats) {
-                Ok(listener) => bound.push(listener),
-                Err(error) => errors.push(format!("cannot listen on {address}: {error}")),
+    /// Binds what is not bound yet, and what must be bound anew; or tells all that cannot be.
+    fn bind_new(&self, binds: &[Bind]) -> Result<(Vec<Listener>, Changes), Vec<String>> {
+        let (mut bound, mut changes, mut errors) = (Vec::new(), HashMap::new(), Vec::new());
+        for bind in binds {
+            let kept = self.listeners.handlers().find(|listener| *listener.asked() == bind.address);
+            let done = match kept {
+                Some(listener) => {
+                    listener.prepare(bind).map(|change| drop(changes.insert(bind.address.clone(), change)))
+                }
+                None => Listener::bind(bind, &self.ctx.stats).map(|listener| bound.push(listener)),
+            };
+            if let Err(error) = done {
+                errors.push(format!("cannot listen on {}: {error}", bind.address));
             }
         }
-        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+        if errors.is_empty() { Ok((bound, changes)) } else { Err(errors) }
     }
 
     /// Gives the listeners that stay their new plan and closes the others; how many of each.
-    fn keep_and_drop(&mut self, binds: &[Bind]) -> (usize, usize) {
+    fn keep_and_drop(&mut self, binds: &[Bind], mut changes: Changes) -> (usize, usize) {
         let (mut kept, mut dropped) = (0, 0);
         for key in self.listeners.keys() {
             let Some(listener) = self.listeners.get_mut(key) else { continue };
             let bind = binds.iter().find(|bind| bind.address == *listener.asked());
-            match bind.map(|bind| listener.replace_plan(Arc::clone(&bind.plan), &self.ctx.stats)) {
-                Some(()) => kept += 1,
+            match bind {
+                Some(bind) => {
+                    listener.replace_plan(Arc::clone(&bind.plan), &self.ctx.stats);
+                    if let Some(change) = changes.remove(&bind.address) {
+                        listener.change(change, bind, &self.ctx);
+                    }
+                    // The loop may have another socket to watch.
+                    self.listeners.poke(key, self.ctx.now, &mut self.ctx);
+                    kept += 1;
+                }
                 None => {
                     listener.accept_rest(&self.ctx);
                     self.listeners.close(key, Reason::Stopped, &mut self.ctx);

@@ -2,6 +2,7 @@
 //! What a start needs and how it may fail, with the exit status for each failure (tunnel(8), EXIT STATUS).
 
 use crate::config::Report;
+use crate::sys::options::Unset;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 fn bind_help(error: &io::Error) -> Option<&'static str> {
+    if error.get_ref().is_some_and(|inner| inner.is::<Unset>()) {
+        // It says what to do itself.
+        return None;
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => Some("another process listens there; `ss -ltnp` tells which"),
         io::ErrorKind::PermissionDenied => {

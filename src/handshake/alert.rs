@@ -12,6 +12,8 @@ pub enum Alert {
     AccessDenied = 49,
     /// Its hello does not parse.
     DecodeError = 50,
+    /// Nothing that the peer could help (RFC 8446 section 6.2).
+    InternalError = 80,
     /// Nobody here has the name it asks for (RFC 6066 section 3).
     UnrecognizedName = 112,
 }

@@ -5,7 +5,7 @@
 //! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
-use super::{For, Progress, Step};
+use super::{For, Progress, Step, open_socket};
 use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
@@ -19,7 +19,7 @@ use crate::stats::{Counter, Presence};
 use crate::stream::Stream;
 use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
-use crate::sys::socket::{Connecting, Socket, is_our_lack};
+use crate::sys::socket::{Connecting, is_our_lack};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             return Err(Reason::Connect(tried.failure.unwrap_or_else(|| "no server is configured".into())));
         };
         let begins = tried.since.is_none();
-        match attempt(pair, &mut tried, server, ctx) {
+        match attempt(pair, &mut tried, server, service, ctx) {
             Ok(Connecting::Connected) => {
                 let time = tried.since.take().map_or(Duration::ZERO, |since| ctx.now - since);
                 pair.facts.connect_time = Some(time);
@@ -172,14 +172,20 @@ pub fn hear_call(pair: &mut Pair) -> bool {
 }
 
 /// Begins an attempt, or asks how the pending one stands.
-fn attempt(pair: &mut Pair, tried: &mut Attempt, server: &Server, ctx: &Ctx) -> io::Result<Connecting> {
+fn attempt(
+    pair: &mut Pair,
+    tried: &mut Attempt,
+    server: &Server,
+    service: &Service,
+    ctx: &Ctx,
+) -> io::Result<Connecting> {
     if tried.since.is_some() {
         if let Some(socket) = pair.server.as_ref().and_then(|end| end.stream.socket()) {
             return socket.connect_again(&server.address);
         }
     }
     tried.since = Some(ctx.now);
-    let (socket, mut state) = Socket::connect(&server.address)?;
+    let (socket, mut state) = open_socket::open(pair, service, &server.address, ctx)?;
     if state == Connecting::InProgress {
         // On this machine and in most racks it is established by now: asking once spares two turns through epoll.
         state = socket.connect_again(&server.address)?;
@@ -273,7 +279,8 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     blame(pair, service, &why, ctx);
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
-    let another = is_there_another(pair, service, tried.tried.len() + 1);
+    // Of a login the client has this server's challenge, which no other knows.
+    let another = pair.login.is_none() && is_there_another(pair, service, tried.tried.len() + 1);
     if another {
         give_up(pair, service, &mut tried, &why, ctx);
     }
@@ -288,6 +295,8 @@ fn is_the_servers(reason: &Reason) -> bool {
             | Reason::HandshakeTimeout(Side::Server)
             | Reason::Via(_)
             | Reason::Unconfirmed(_)
+            | Reason::Starttls(Side::Server, _)
+            | Reason::Injected(Side::Server, _)
             | Reason::Reset(Side::Server)
             | Reason::Gone(Side::Server)
             | Reason::Truncated(Side::Server)

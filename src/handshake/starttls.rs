@@ -13,12 +13,12 @@
 use super::peek_hello::tls_is_done;
 use super::{For, Progress, Step, client_too_slow};
 use crate::connection::context::Ctx;
-use crate::connection::pair::{Pair, Talk};
+use crate::connection::pair::{Carried, Pair, Stage, Talk};
 use crate::error::{Break, Reason, Side};
 use crate::policy::service::Service;
 use crate::stream::endpoint::Endpoint;
 use crate::stream::{Got, Sink, Source};
-use crate::wire::starttls::{self, Exchange, Fault, Names, Outcome, UNIT};
+use crate::wire::starttls::{self, Exchange, Fault, Names, Opening, Outcome, UNIT};
 
 /// Towards the client.
 pub const CLIENT: Step = Step { name: "STARTTLS with the client", run: serve, expired: client_too_slow };
@@ -44,14 +44,15 @@ fn serve(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, 
         return Ok(Progress::Done);
     }
     let talk = pair.talk.take();
-    let talk = talk.unwrap_or_else(|| begin(Exchange::serve(protocol, names(&pair.client, None))));
+    let talk = talk.or_else(|| Exchange::serve(protocol, names(&pair.client, None)).map(begin));
+    let Some(talk) = talk else { return Ok(Progress::Done) };
     match hold(pair, Side::Client, talk, ctx)? {
         Held::Waits { read } => Ok(Progress::Wait(For { side: Side::Client, read, patience: None })),
-        Held::Over(Ok(())) => {
+        Held::Over { declined: None, .. } => {
             pair.facts.tls_begun = true;
             Ok(Progress::Done)
         }
-        Held::Over(Err(text)) => Err(Reason::Starttls(Side::Client, text)),
+        Held::Over { declined: Some(text), .. } => Err(Reason::Starttls(Side::Client, text)),
     }
 }
 
@@ -65,8 +66,8 @@ fn plain(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, 
     let Some(talk) = talk else { return Ok(Progress::Done) };
     match hold(pair, Side::Client, talk, ctx)? {
         Held::Waits { read } => Ok(Progress::Wait(For { side: Side::Client, read, patience: None })),
-        Held::Over(Ok(())) => Ok(Progress::Done),
-        Held::Over(Err(text)) => Err(Reason::Starttls(Side::Client, text)),
+        Held::Over { declined: None, .. } => Ok(Progress::Done),
+        Held::Over { declined: Some(text), .. } => Err(Reason::Starttls(Side::Client, text)),
     }
 }
 
@@ -85,11 +86,17 @@ fn ask(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
             let patience = begins.then_some(service.timeouts.handshake);
             Ok(Progress::Wait(For { side: Side::Server, read, patience }))
         }
-        Held::Over(Err(text)) if !(policy.opportunistic && policy.protocol.may_stay_clear) => {
+        Held::Over { declined: Some(text), .. }
+            if !(policy.opportunistic && policy.protocol.may_stay_clear) =>
+        {
             Err(Reason::Starttls(Side::Server, text))
         }
-        Held::Over(outcome) => {
-            pair.facts.stays_clear = outcome.is_err();
+        Held::Over { declined, kept } => {
+            pair.facts.stays_clear = declined.is_some();
+            if matches!(policy.protocol.opening, Opening::Login) {
+                let carried = Carried { stage: Stage::Challenge, packet: kept, rest: Vec::new(), count: 0 };
+                pair.login = Some(Box::new(carried));
+            }
             Ok(Progress::Done)
         }
     }
@@ -109,8 +116,8 @@ fn swallow(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress
             let patience = begins.then_some(service.timeouts.handshake);
             Ok(Progress::Wait(For { side: Side::Server, read, patience }))
         }
-        Held::Over(Ok(())) => Ok(Progress::Done),
-        Held::Over(Err(text)) => Err(Reason::Starttls(Side::Server, text)),
+        Held::Over { declined: None, .. } => Ok(Progress::Done),
+        Held::Over { declined: Some(text), .. } => Err(Reason::Starttls(Side::Server, text)),
     }
 }
 
@@ -139,7 +146,7 @@ fn expired(pair: &mut Pair, _: &Service, _: &mut Ctx) -> Option<Reason> {
     Some(Reason::HandshakeTimeout(Side::Server))
 }
 
-fn begin(exchange: Exchange) -> Box<Talk> {
+pub(super) fn begin(exchange: Exchange) -> Box<Talk> {
     Box::new(Talk { exchange, input: Vec::new(), outcome: None })
 }
 
@@ -150,21 +157,21 @@ fn names(end: &Endpoint, server: Option<Box<str>>) -> Names {
 }
 
 /// How an exchange stands after a turn.
-enum Held {
+pub(super) enum Held {
     /// For the other side: for its words, or for room to say ours.
     Waits { read: bool },
-    /// Agreed, or declined with these words.
-    Over(Result<(), Box<str>>),
+    /// Agreed, or declined with these words; what was kept of what it said.
+    Over { declined: Option<Box<str>>, kept: Vec<u8> },
 }
 
 /// Takes the exchange with `side` as far as it goes; it is put back into the pair to wait.
 ///
 /// # Errors
 /// The side broke, or does not behave.
-fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut Ctx) -> Result<Held, Reason> {
+pub(super) fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut Ctx) -> Result<Held, Reason> {
     let mut reads = 0;
     loop {
-        let Some(end) = pair.endpoint_mut(side) else { return Ok(Held::Over(Ok(()))) };
+        let Some(end) = pair.endpoint_mut(side) else { return Ok(over(None, &mut talk)) };
         let all_said = say(end, &mut talk, ctx).map_err(|how| broken(side, how))?;
         match talk.outcome.take() {
             // What ends the connection need not have arrived before it does.
@@ -174,8 +181,8 @@ fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut Ctx) -> Resu
                 pair.talk = Some(talk);
                 return Ok(Held::Waits { read: false });
             }
-            Some(Outcome::Agreed) => return Ok(Held::Over(Ok(()))),
-            Some(Outcome::Declined(text)) => return Ok(Held::Over(Err(text))),
+            Some(Outcome::Agreed) => return Ok(over(None, &mut talk)),
+            Some(Outcome::Declined(text)) => return Ok(over(Some(text), &mut talk)),
             Some(Outcome::More) | None => {}
         }
         let known = known(end, &mut talk);
@@ -212,6 +219,10 @@ fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut Ctx) -> Resu
             Source::Broken(how) => return Err(broken(side, how)),
         }
     }
+}
+
+fn over(declined: Option<Box<str>>, talk: &mut Talk) -> Held {
+    Held::Over { declined, kept: talk.exchange.kept() }
 }
 
 /// Sends what is to be said, behind a PROXY header that may still wait; whether all has left.

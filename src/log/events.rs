@@ -52,6 +52,7 @@ pub const EVENTS: &[Event] = &[
     event("server-up", Level::Notice, "checks find that a server is well again"),
     event("server-paused", Level::Warning, "connections to a server failed: it gets none for a while"),
     event("server-resumed", Level::Notice, "a connection to a paused server succeeded"),
+    event("socket-option-failed", Level::Warning, "a socket towards a server could not be told an option"),
     event("tls-server-failed", Level::Warning, "the TLS handshake with a server failed"),
     event("system-failed", Level::Warning, "the system refused what a connection needs"),
     event("signal-ignored", Level::Notice, "a signal that is reserved for later"),

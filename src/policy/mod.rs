@@ -3,6 +3,8 @@
 
 pub mod access;
 pub mod balance;
+pub mod bandwidth;
+pub mod bucket;
 mod certificate;
 pub mod certificate_card;
 pub mod check;
@@ -12,6 +14,8 @@ pub mod health;
 pub mod hostname;
 mod names;
 pub mod networks;
+pub mod outgoing;
+pub mod quota;
 pub mod reply;
 pub mod route_table;
 pub mod rules;

@@ -2,6 +2,8 @@
 //! What one service promises its connections: routes, timeouts, limits. No steps here; `connection/plan.rs` joins both.
 
 use super::networks::Networks;
+use super::outgoing::Outgoing;
+use super::quota::Quota;
 use super::reply::Reply;
 use super::route_table::RouteTable;
 use super::rules::Rules;
@@ -30,6 +32,8 @@ pub struct Service {
     pub proxy_protocol: Option<AcceptProxy>,
     /// Who is answered at once, ahead of everything else.
     pub monitor: Option<Monitor>,
+    /// Its `limit`.
+    pub quota: Option<Quota>,
     pub rules: Rules,
     /// In mode "socks": who may ask for a way; everybody, if there is none.
     pub users: Option<Users>,
@@ -65,6 +69,10 @@ pub struct Route {
     pub starttls: Option<AskTls>,
     /// Begin with a PROXY header.
     pub send_proxy: Option<SendProxy>,
+    /// How sockets towards its servers are opened, if not as usual.
+    pub outgoing: Option<Arc<Outgoing>>,
+    /// Its `limit`. Of thousands of routes few have one.
+    pub quota: Option<Box<Quota>>,
     pub stats: Arc<Scope>,
 }
 
@@ -205,6 +213,7 @@ impl Service {
             truncation: Truncation::Reset,
             proxy_protocol: None,
             monitor: None,
+            quota: None,
             rules: Rules::default(),
             users: None,
             starttls: None,
@@ -232,6 +241,8 @@ impl Route {
             via: None,
             starttls: None,
             send_proxy: None,
+            outgoing: None,
+            quota: None,
             stats: Arc::default(),
         }
     }

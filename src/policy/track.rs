@@ -39,6 +39,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the one lock is taken at load, never on the data path")]
 
+use super::bucket::{Level, Rate};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -47,14 +48,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
-
-/// "100/10s": so many per so long, enforced as a leaky bucket that holds `most` and leaks them evenly over `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub most: u64,
-    pub per: Duration,
-}
+use std::time::Instant;
 
 /// What one source may do; what is not named is not limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,9 +151,8 @@ struct Bucket {
 struct Place {
     /// Version and holders.
     state: AtomicU64,
-    /// By [`Kind`]: when the leaky bucket will be empty. (The "theoretical arrival time" of the generic cell rate algorithm,
-    /// ITU-T I.371.)
-    empty_at: [AtomicU64; 3],
+    /// Its leaky buckets, by [`Kind`].
+    levels: [Level; 3],
 }
 
 /// Where a place is: bucket and way.
@@ -221,7 +214,7 @@ impl Table {
         let now = self.time(now);
         let step = self.buckets.len().div_ceil(LOOKED_AT);
         let tracks = |(key, place): (&AtomicU64, &Place)| {
-            let remembers = || place.empty_at.iter().any(|empty_at| empty_at.load(Relaxed) > now);
+            let remembers = || place.levels.iter().any(|level| !level.is_empty(now));
             key.load(Relaxed) != 0 && (holders(place.state.load(Relaxed)) > 0 || remembers())
         };
         let in_bucket =
@@ -324,7 +317,7 @@ impl Table {
     fn free_state(&self, at: At, now: u64) -> Option<u64> {
         let (_, place) = self.place(at);
         let state = place.state.load(SeqCst);
-        let empty = || place.empty_at.iter().all(|empty_at| empty_at.load(Relaxed) <= now);
+        let empty = || place.levels.iter().all(|level| level.is_empty(now));
         (holders(state) == 0 && empty()).then_some(state)
     }
 
@@ -372,30 +365,19 @@ impl Held {
     /// Charges one event, unless it would go beyond the rate of its kind: then it answers false and charges nothing.
     pub fn admit(&self, kind: Kind, now: Instant) -> bool {
         let Some(rate) = self.table.shape.rates[kind as usize] else { return true };
-        let now = self.table.time(now);
-        let (cost, most) = (cost(rate, 1), nanoseconds(rate.per));
-        let next = |empty_at: u64| {
-            let after = empty_at.max(now).saturating_add(cost);
-            (after - now <= most).then_some(after)
-        };
-        self.cell(kind).fetch_update(Relaxed, Relaxed, next).is_ok()
+        self.level(kind).admit(rate, self.table.time(now))
     }
 
     /// Charges `count` events, however far beyond the rate that is.
     pub fn charge(&self, kind: Kind, count: u64, now: Instant) {
         let Some(rate) = self.table.shape.rates[kind as usize].filter(|_| count > 0) else { return };
-        let now = self.table.time(now);
-        let cost = cost(rate, count);
-        let next = |empty_at: u64| Some(empty_at.max(now).saturating_add(cost));
-        let _always_some = self.cell(kind).fetch_update(Relaxed, Relaxed, next);
+        self.level(kind).charge(rate, count, self.table.time(now));
     }
 
     /// Whether `more` further events would be beyond the rate of their kind; with 0, whether those charged already are.
     pub fn is_beyond(&self, kind: Kind, more: u64, now: Instant) -> bool {
         let Some(rate) = self.table.shape.rates[kind as usize] else { return false };
-        let now = self.table.time(now);
-        let level = self.cell(kind).load(Relaxed).saturating_sub(now);
-        level.saturating_add(if more > 0 { cost(rate, more) } else { 0 }) > nanoseconds(rate.per)
+        self.level(kind).is_beyond(rate, more, self.table.time(now))
     }
 
     /// Whether events of this kind are limited.
@@ -405,8 +387,8 @@ impl Held {
 
     /// Its leaky bucket. Relaxed suffices: it is one number, and that it is seen by whoever claims the place after us follows
     /// from the order of the states.
-    fn cell(&self, kind: Kind) -> &AtomicU64 {
-        &self.table.place(self.at).1.empty_at[kind as usize]
+    fn level(&self, kind: Kind) -> &Level {
+        &self.table.place(self.at).1.levels[kind as usize]
     }
 }
 
@@ -418,20 +400,6 @@ impl Drop for Held {
 
 fn holders(state: u64) -> u64 {
     state & LOCKED
-}
-
-/// The time in which `count` events leak away, rounded down, so that `most` of them always fit; at least a nanosecond.
-fn cost(rate: Rate, count: u64) -> u64 {
-    let (per, most) = (nanoseconds(rate.per), rate.most.max(1));
-    let exact = match per.checked_mul(count) {
-        Some(product) => product / most,
-        None => u64::try_from(u128::from(per) * u128::from(count) / u128::from(most)).unwrap_or(u64::MAX),
-    };
-    exact.max(1)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The leading `length` bits.

@@ -5,7 +5,7 @@
 //! "no-shared-cipher" and "client-closed-early" are two numbers. The words are public, and never change their meaning. The
 //! match below is exhaustive: a new reason must find its cause.
 
-use crate::error::{Flaw, Reason, Refusal, Side};
+use crate::error::{Excess, Flaw, Reason, Refusal, Side};
 use crate::wire::client_hello;
 
 /// Declares the causes with their words and hints, in one place.
@@ -77,6 +77,10 @@ causes! {
     Rejected, "rejected", "A rule rejected the client. This is as configured.";
     Dropped, "dropped", "A rule dropped the client without a word. This is as configured.";
     Tarpitted, "tarpitted", "A rule held the client in a tarpit. This is as configured.";
+    LimitConnections, "limit-connections",
+        "The service or route had as many connections as its `limit` allows. Raise `max_connections`, or see who keeps them.";
+    LimitRate, "limit-rate",
+        "New connections came faster than the `rate` in the `limit` of the service or route allows.";
     ClientReset, "client-reset",
         "The client reset the connection. Often harmless: programs that end without closing do this.";
     ClientGone, "client-gone",
@@ -135,6 +139,7 @@ causes! {
     ServerTlsError, "server-tls-error",
         "TLS with the server broke after the handshake: damaged records, or an alert, which the log line names.";
     Idle, "idle", "Nothing moved for `timeout.idle`. Raise it for protocols that pause for long.";
+    Lifetime, "lifetime", "The connection had lived for the `lifetime` in the `limit` of its service or route. This is as configured.";
     HalfCloseTimeout, "half-close-timeout",
         "One side had ended, and nothing moved for `timeout.half_close`.";
     LingerTimeout, "linger-timeout",
@@ -173,6 +178,7 @@ impl Cause {
             Reason::TlsBroken(Side::Client, ..) => Self::ClientTlsError,
             Reason::TlsBroken(Side::Server, ..) => Self::ServerTlsError,
             Reason::Idle => Self::Idle,
+            Reason::Lifetime => Self::Lifetime,
             Reason::HalfCloseTimeout => Self::HalfCloseTimeout,
             Reason::LingerTimeout => Self::LingerTimeout,
             Reason::HandshakeTimeout(Side::Client) => Self::HandshakeTimeout,
@@ -195,6 +201,8 @@ impl Cause {
             Reason::Starttls(Side::Server, _) => Self::ServerStarttlsFailed,
             Reason::Injected(Side::Client, _) => Self::StarttlsInjection,
             Reason::Injected(Side::Server, _) => Self::ServerStarttlsInjection,
+            Reason::Limit(Excess::Connections, _) => Self::LimitConnections,
+            Reason::Limit(Excess::Rate, _) => Self::LimitRate,
             Reason::NoRoute(_) => Self::NoRoute,
             Reason::RouteRejects(_) => Self::RouteRejected,
             Reason::Resolve(_) => Self::ResolveFailed,

@@ -39,10 +39,14 @@ pub enum Counter {
     ConnectErrors,
     /// Connections that a rule refused.
     Matched,
+    /// Connections that a `limit` of the service or the route left no room for.
+    Limited,
+    /// Options of sockets towards servers that could not be set, by connection and option.
+    OptionErrors,
 }
 
 /// Every counter with the name it has in dumps, in the order of [`Counter`].
-pub const COUNTERS: [(Counter, &str); 10] = [
+pub const COUNTERS: [(Counter, &str); 12] = [
     (Counter::Accepted, "accepted"),
     (Counter::Closed, "closed"),
     (Counter::Failed, "failed"),
@@ -53,6 +57,8 @@ pub const COUNTERS: [(Counter, &str); 10] = [
     (Counter::Connects, "connects"),
     (Counter::ConnectErrors, "connect_errors"),
     (Counter::Matched, "matched"),
+    (Counter::Limited, "limited"),
+    (Counter::OptionErrors, "option_errors"),
 ];
 
 /// Adds to what no other thread writes.

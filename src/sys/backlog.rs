@@ -254,7 +254,8 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::socket::{Listening, Socket};
+    use crate::sys::listening::Listening;
+    use crate::sys::socket::Socket;
     use std::path::PathBuf;
 
     /// A listener of `address` with `count` connections that nobody accepts.

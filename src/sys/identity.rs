@@ -86,7 +86,7 @@ pub fn user_name(number: u32) -> Option<String> {
 mod tests {
     use super::*;
     use crate::sys::address::Address;
-    use crate::sys::socket::Listening;
+    use crate::sys::listening::Listening;
 
     #[test]
     fn the_peer_of_a_unix_socket_is_known_and_that_of_a_tcp_socket_is_nobody_in_particular() {

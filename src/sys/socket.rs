@@ -1,27 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A stream socket that owns its descriptor: listening, accepting, connecting, moving bytes.
+//! A stream socket that owns its descriptor: connecting, moving bytes, ending.
 //!
-//! Every call is non-blocking and keeps the kernel's own error. Nothing here knows of TLS, channels or policy.
+//! Every call is non-blocking and keeps the kernel's own error. Nothing here knows of TLS, channels or policy. Not here:
+//! listening (listening.rs), what sockets can be told (options.rs), where from they connect (outgoing.rs).
 
 use super::address::Address;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    self, AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag,
-    SockType, SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
+    self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
 };
-use nix::sys::stat::{self, Mode};
-use nix::unistd::Gid;
-use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
-
-/// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
-const BACKLOG: i32 = 4096;
 
 /// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
 const TCP_CLOSE: u8 = 7;
@@ -144,18 +136,10 @@ impl Socket {
     /// CAP_NET_ADMIN the connection is forgotten (TCP_REPAIR, tcp(7)); without it the reset of the close is given no hop to
     /// live, so that it reaches hosts on the same link only.
     pub fn vanish_on_close(&self) {
-        let _without_the_right_to = self.set_int(libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
-        let _v4_only = self.set_int(libc::IPPROTO_IP, libc::IP_TTL, 1);
-        let _v6_only = self.set_int(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 1);
+        let _without_the_right_to = set_int(&self.0, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
+        let _v4_only = set_int(&self.0, libc::IPPROTO_IP, libc::IP_TTL, 1);
+        let _v6_only = set_int(&self.0, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 1);
         self.reset_on_close();
-    }
-
-    fn set_int(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        // SAFETY: the options take one int; pointer and length describe `value`.
-        let result = unsafe {
-            libc::setsockopt(self.0.as_raw_fd(), level, name, (&raw const value).cast(), length_of(&value))
-        };
-        Ok(Errno::result(result).map(drop)?)
     }
 
     /// Bytes that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); of a unix socket, bytes it has not read. 0 once
@@ -206,137 +190,6 @@ impl AsFd for Socket {
     }
 }
 
-/// A bound, listening socket. A unix path is removed when it goes, if it is still ours.
-#[derive(Debug)]
-pub struct Listening {
-    fd: OwnedFd,
-    /// The address in effect: with the port the kernel chose, where 0 was asked for.
-    pub address: Address,
-    inode: Option<u64>,
-}
-
-impl Listening {
-    /// Binds and listens. `defer`: the client is known to speak first, so the kernel may hold a connection back
-    /// until its first byte is there (TCP_DEFER_ACCEPT); a silent one comes after a second all the same.
-    pub fn bind(address: &Address, defer: bool) -> io::Result<Self> {
-        if let Address::Unix(path) = address {
-            remove_stale(path)?;
-        }
-        let fd = open(address)?;
-        socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-        if let Address::Inet(inet) = address {
-            // Accepted sockets inherit it, which spares a call for each.
-            socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
-            if inet.is_ipv6() {
-                let only_v6 = !inet.ip().is_unspecified();
-                socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only_v6)?;
-            }
-            set_defer_accept(&fd, defer)?;
-        }
-        socket::bind(fd.as_raw_fd(), &*kernel_address(address)?)?;
-        let backlog = Backlog::new(BACKLOG)?;
-        socket::listen(&fd, backlog)?;
-        let address = match address {
-            Address::Inet(_) => from_kernel(&socket::getsockname::<SockaddrStorage>(fd.as_raw_fd())?),
-            other => other.clone(),
-        };
-        let inode = match &address {
-            Address::Unix(path) => Some(fs::metadata(path)?.ino()),
-            _ => None,
-        };
-        Ok(Self { fd, address, inode })
-    }
-
-    /// Binds and listens on `path`, where only those may connect whom `mode` and `group` let, from the first moment on.
-    ///
-    /// The kernel gives the new file the permissions that the socket itself has (unix_bind() in net/unix/af_unix.c), so it
-    /// never exists with others; umask(2) would be every thread's, and another one may be making a log file.
-    ///
-    /// # Errors
-    /// The system's: for a group, who is neither root nor in it is refused.
-    pub fn bind_guarded(path: &Path, mode: u32, group: Option<u32>) -> io::Result<Self> {
-        remove_stale(path)?;
-        let address = Address::Unix(path.to_owned());
-        let fd = open(&address)?;
-        stat::fchmod(&fd, Mode::empty())?;
-        socket::bind(fd.as_raw_fd(), &*kernel_address(&address)?)?;
-        let inode = Some(fs::symlink_metadata(path)?.ino());
-        // From here on the file goes with it if something fails.
-        let listening = Self { fd, address, inode };
-        listening.guard(mode, group)?;
-        socket::listen(&listening.fd, Backlog::new(BACKLOG)?)?;
-        Ok(listening)
-    }
-
-    /// Lets others connect to a socket that has a path than so far.
-    ///
-    /// # Errors
-    /// As [`Self::bind_guarded`].
-    pub fn guard(&self, mode: u32, group: Option<u32>) -> io::Result<()> {
-        let Address::Unix(path) = &self.address else { return Ok(()) };
-        // While the group changes, neither the old nor the new one may have what is meant for the other.
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;
-        let group = group.unwrap_or_else(|| Gid::effective().as_raw());
-        if fs::metadata(path)?.gid() != group {
-            std::os::unix::fs::chown(path, None, Some(group))?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-    }
-
-    /// One connection that waits, with its peer's address.
-    pub fn accept(&self) -> io::Result<(Socket, Address)> {
-        // SAFETY: sockaddr_storage is plain old data for which all zeroes is a valid value (AF_UNSPEC).
-        let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        let mut length = length_of(&storage);
-        // SAFETY: pointer and length describe `storage`, which outlives the call; accept4(2) writes no further.
-        let fd = unsafe {
-            libc::accept4(
-                self.fd.as_raw_fd(),
-                (&raw mut storage).cast(),
-                &raw mut length,
-                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
-            )
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: accept4 has just made this descriptor and nobody else knows it.
-        let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
-        // SAFETY: the kernel filled the first `length` bytes with an address of the family it names.
-        let peer = unsafe { SockaddrStorage::from_raw((&raw const storage).cast(), Some(length)) };
-        Ok((socket, peer.as_ref().map_or(Address::Unnamed, from_kernel)))
-    }
-}
-
-impl AsFd for Listening {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            if fs::symlink_metadata(path).is_ok_and(|file| Some(file.ino()) == self.inode) {
-                let _gone_already_is_fine = fs::remove_file(path);
-            }
-        }
-    }
-}
-
-/// Removes the socket file of a process that died: one nobody listens on. Anything else is left alone, and binding
-/// to it fails with the kernel's own word.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
-    }
-    match Socket::connect(&Address::Unix(path.to_owned())) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Ok(()),
-    }
-}
-
 /// Whether `ip` is an address of this machine: packets to those are sent from themselves (ip-route(8), type local). Nothing
 /// is sent. That an address can be bound says less, where net.ipv4.ip_nonlocal_bind is set.
 pub fn is_local(ip: IpAddr) -> bool {
@@ -348,40 +201,6 @@ pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// What a failed accept means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptError {
-    /// Nobody waits.
-    Empty,
-    /// That client is gone; the next one may not be (accept(2) lists the network's errors as such).
-    Client,
-    /// The system has no descriptor or memory to give.
-    System,
-}
-
-/// Sorts the errors of accept(2).
-pub fn accept_error(error: &io::Error) -> AcceptError {
-    match error.raw_os_error() {
-        Some(libc::EAGAIN) => AcceptError::Empty,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptError::System,
-        Some(
-            libc::ECONNABORTED
-            | libc::EINTR
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENOPROTOOPT
-            | libc::EHOSTDOWN
-            | libc::ENONET
-            | libc::EHOSTUNREACH
-            | libc::EOPNOTSUPP
-            | libc::ENETUNREACH
-            | libc::ETIMEDOUT,
-        ) => AcceptError::Client,
-        _ => AcceptError::System,
-    }
-}
-
 /// Whether a connect failed for something that this machine lacks (connect(2), socket(2)): that says nothing of the peer.
 pub fn is_our_lack(error: &io::Error) -> bool {
     matches!(
@@ -390,41 +209,26 @@ pub fn is_our_lack(error: &io::Error) -> bool {
     )
 }
 
-/// Holds new connections of a listening socket back until the client speaks, or no more.
-///
-/// # Errors
-/// The system's.
-pub fn defer_accept(listening: &Listening, defer: bool) -> io::Result<()> {
-    match listening.address {
-        Address::Inet(_) => set_defer_accept(&listening.fd, defer),
-        _ => Ok(()),
-    }
-}
-
 /// The size of what is handed to the kernel, as it counts.
-fn length_of<T>(value: &T) -> libc::socklen_t {
+pub(super) fn length_of<T>(value: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0)
 }
 
-/// Seconds after which a silent client is handed over although it said nothing (tcp(7) TCP_DEFER_ACCEPT).
-const DEFER_SECONDS: libc::c_int = 1;
-
-fn set_defer_accept(fd: &OwnedFd, defer: bool) -> io::Result<()> {
-    let seconds = if defer { DEFER_SECONDS } else { 0 };
-    // SAFETY: the option takes one int; pointer and length describe `seconds`.
+/// Sets an option that takes one int.
+pub(super) fn set_int(
+    fd: &OwnedFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the option takes one int; pointer and length describe `value`.
     let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            length_of(&seconds),
-        )
+        libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), length_of(&value))
     };
     Ok(Errno::result(result).map(drop)?)
 }
 
-fn open(address: &Address) -> io::Result<OwnedFd> {
+pub(super) fn open(address: &Address) -> io::Result<OwnedFd> {
     let family = match address {
         Address::Inet(SocketAddr::V4(_)) => AddressFamily::Inet,
         Address::Inet(SocketAddr::V6(_)) => AddressFamily::Inet6,
@@ -438,7 +242,7 @@ fn open(address: &Address) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn kernel_address(address: &Address) -> io::Result<Box<dyn SockaddrLike>> {
+pub(super) fn kernel_address(address: &Address) -> io::Result<Box<dyn SockaddrLike>> {
     Ok(match address {
         Address::Inet(inet) => Box::new(SockaddrStorage::from(*inet)),
         Address::Unix(path) => Box::new(UnixAddr::new(path)?),
@@ -447,7 +251,7 @@ fn kernel_address(address: &Address) -> io::Result<Box<dyn SockaddrLike>> {
     })
 }
 
-fn from_kernel(storage: &SockaddrStorage) -> Address {
+pub(super) fn from_kernel(storage: &SockaddrStorage) -> Address {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Address::Inet(SocketAddrV4::from(*v4).into());
     }
@@ -469,6 +273,7 @@ fn from_kernel(storage: &SockaddrStorage) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::listening::Listening;
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -482,12 +287,6 @@ mod tests {
         }
         let (server, _) = listening.accept().unwrap();
         (client, server)
-    }
-
-    #[test]
-    fn tells_the_port_the_kernel_chose() {
-        let listening = Listening::bind(&local(0), false).unwrap();
-        assert!(matches!(listening.address, Address::Inet(inet) if inet.port() != 0));
     }
 
     #[test]
@@ -559,37 +358,6 @@ mod tests {
         server.reset_on_close();
         drop(server);
         assert_eq!(client.unacknowledged(), 0, "nobody is there to acknowledge");
-    }
-
-    #[test]
-    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let address = Address::Unix(directory.path().join("s"));
-        let first = Listening::bind(&address, false).unwrap();
-        assert_eq!(Listening::bind(&address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        // As after kill -9: the file stays behind, nobody listens.
-        let mut first = first;
-        first.inode = None;
-        drop(first);
-        let second = Listening::bind(&address, false).unwrap();
-        drop(second);
-        assert!(!directory.path().join("s").exists());
-    }
-
-    #[test]
-    fn a_guarded_socket_has_its_mode_whatever_the_umask_and_loses_it_on_request() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        for wanted in [0o600, 0o660, 0o666, 0o000] {
-            let listening = Listening::bind_guarded(&path, wanted, None).unwrap();
-            assert_eq!(mode(), wanted);
-            listening.guard(0o640, None).unwrap();
-            assert_eq!(mode(), 0o640);
-            let second = Listening::bind_guarded(&path, 0o600, None).unwrap_err();
-            assert_eq!(second.kind(), io::ErrorKind::AddrInUse, "somebody listens there");
-        }
-        assert!(!path.exists());
     }
 
     #[test]

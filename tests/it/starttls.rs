@@ -292,12 +292,27 @@ fn what_a_server_adds_in_clear_ends_the_connection() {
     }
 }
 
+/// The same for the first message of MySQL, which offers TLS: the client gets neither.
+#[test]
+fn what_follows_a_challenge_ends_the_connection() {
+    let pki = Pki::new();
+    let backend = Backend::start(Listening::default(), |mut peer| {
+        peer.send(b"\x15\0\0\0\x0ax\0\x01\0\0\0challeng\0\xff\xff\x21\x02\0\x01\0\0\x02\0");
+        peer.receive_all().0
+    });
+    let tunnel = Tunnel::start(&service("mysql", "", backend.address(), &asking(&pki, "mysql")));
+    assert_eq!(Peer::plain(tunnel.address("mysql")).receive_all().0, b"");
+    assert_eq!(backend.next(), b"");
+    tunnel.wait_reason("server-starttls-injection");
+}
+
 /// What a server says that declines TLS, upon each of our words; then it echoes.
 const DECLINES: &[(&str, &[&[u8]])] = &[
     ("smtp", &[b"220 x\r\n", b"250 HELP\r\n"]),
     ("imap", &[b"* OK\r\n", b"tls1 BAD no\r\n"]),
     ("pop3", &[b"+OK\r\n", b"-ERR no\r\n"]),
     ("pgsql", &[b"", b"N"]),
+    ("mysql", &[b"\x15\0\0\0\x0ax\0\x01\0\0\0challeng\0\xff\xf7\x21\x02\0"]),
     ("ldap", &[b"", b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x02\x04\0\x04\0"]),
     ("ftp", &[b"220 x\r\n", b"502 no\r\n"]),
     ("nntp", &[b"200 x\r\n", b"580 no\r\n"]),
@@ -332,6 +347,30 @@ fn a_server_that_declines_is_an_error_unless_that_is_allowed() {
         peer.send(first);
         assert!(read_until(&mut peer, b"ng\n").ends_with(first), "{protocol}");
     }
+}
+
+/// That one declines is a server's fault like any other: the next one serves the client.
+#[test]
+fn another_server_is_tried() {
+    let pki = Pki::new();
+    let declining = Backend::start(Listening::default(), |mut peer| play(&mut peer, DECLINES[0].1));
+    let context = context(&pki);
+    let good = Backend::start(Listening::default(), move |mut peer| {
+        assert!(play(&mut peer, SCRIPTS[0].says));
+        let Peer::Plain(socket) = peer else { unreachable!() };
+        crate::harness::echo(Peer::Tls(Ssl::new(&context).unwrap().accept(socket).unwrap()))
+    });
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"smtp\"\naccept = \"127.0.0.1:0\"\nbalance = \"first\"\n\
+         connect = {{ address = [\"{}\", \"{}\"]{} }}\n",
+        declining.address(),
+        good.address(),
+        asking(&pki, "smtp")
+    ));
+    let mut peer = Peer::plain(tunnel.address("smtp"));
+    peer.send(b"ping\n");
+    assert!(read_until(&mut peer, b"ping\n").starts_with(b"220 "));
+    assert_eq!((declining.accepted(), good.accepted()), (1, 1));
 }
 
 #[test]

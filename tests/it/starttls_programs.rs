@@ -354,6 +354,50 @@ fn postgres_and_psql() {
     assert!(!good && text.contains("set sslmode=require"), "{text}");
 }
 
+/// Towards the server only; the login is what TLS begins in the middle of, so good ones and bad ones are tried.
+#[test]
+fn mariadb() {
+    let place = Place::new();
+    let address = free_address();
+    let mut line = place.give_to("mysql");
+    fs::set_permissions(place.path().join("key.pem"), Permissions::from_mode(0o600)).unwrap();
+    let dir = place.path().display();
+    let install = format!(
+        "mariadb-install-db --no-defaults --datadir={dir}/db --auth-root-authentication-method=normal \
+         --skip-test-db --skip-name-resolve"
+    );
+    let install = [line.clone(), words(&install)].concat();
+    output(Command::new(&install[0]).args(&install[1..]).current_dir("/"));
+    let users = "create user one@'%' identified by 'secret' require ssl;\n\
+                 create user other@'%' identified via ed25519 using password('secret') require ssl;\n";
+    let users = place.write("users.sql", &format!("install soname 'auth_ed25519';\n{users}"));
+    line.extend(words(&format!(
+        "mariadbd --no-defaults --datadir={dir}/db --socket={dir}/socket --bind-address=127.0.0.1 --port={} \
+         --ssl-cert={dir}/cert.pem --ssl-key={dir}/key.pem --skip-name-resolve --pid-file={dir}/pid --init-file={}",
+        address.port(),
+        users.display()
+    )));
+    let _mariadb = started(&line, &[address]);
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"ask\"\naccept = \"127.0.0.1:0\"\nconnect = {{ address = \"{address}\", \
+         starttls = \"mysql\", tls = {{ ca = {:?} }} }}\n",
+        place.pki.ca
+    ));
+    let ask = |user: &str, password: &str| {
+        let port = tunnel.address("ask").port().to_string();
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "--skip-ssl", "-h", "127.0.0.1", "-P", &port, "-u", user]);
+        client.arg(format!("-p{password}")).args(["-N", "-e", "show status like 'ssl_cipher'; select 6 * 7"]);
+        result(&mut client)
+    };
+    for user in ["one", "other"] {
+        let (good, text) = ask(user, "secret");
+        assert!(good && text.contains("Ssl_cipher\tTLS_AES") && text.contains("\n42\n"), "{user}: {text}");
+        let (good, text) = ask(user, "wrong");
+        assert!(!good && text.contains("Access denied for user"), "{user}: {text}");
+    }
+}
+
 #[test]
 fn slapd_and_ldapsearch() {
     let place = Place::new();
@@ -364,7 +408,7 @@ fn slapd_and_ldapsearch() {
     let slapd = started(&words(&line), &[address]);
     let tunnel = place.tunnel("ldap", address, address, false);
     for (service, tls) in [("serve", true), ("ask", false), ("both", true)] {
-        let url = format!("ldap://localhost:{}", tunnel.address(service).port());
+        let url = format!("ldap://{}", tunnel.address(service));
         let mut search = Command::new("ldapsearch");
         search
             .env("LDAPTLS_CACERT", &place.pki.ca)

@@ -8,20 +8,25 @@
 
 mod control;
 mod health;
+mod limit;
 mod policy;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use self::control::Control;
 use self::health::{Check, PassiveTable, Switched};
+use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
 use self::server::{Server, Spread};
+use self::socket::AcceptSocket;
 use self::tls::AcceptTls;
 use super::address::Target;
 use super::check::level_name;
 use super::needs::PEEKS;
+use super::raw::At;
 use super::settings::{self, Endpoint, ServiceSettings, Settings};
 use super::values::{format_duration, format_size};
 use crate::log;
@@ -98,6 +103,8 @@ struct Service {
     #[serde(flatten)]
     spread: Spread,
     timeout: Timeout,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     server: Vec<Server>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +124,13 @@ struct Accept {
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     starttls: Option<&'static str>,
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<AcceptSocket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +167,8 @@ impl Log {
 
 impl Service {
     fn of(service: &ServiceSettings) -> Self {
+        let permit = service.socket.permit.as_ref();
+        let name = |name: Option<&At<String>>| name.map(|name| name.value.clone());
         let base_ca = service.accept_tls.as_ref().is_some_and(|tls| tls.spec.client_ca.is_some());
         Self {
             name: service.name.clone(),
@@ -169,6 +185,10 @@ impl Service {
             accept: Accept {
                 address: service.accept.iter().map(address).collect(),
                 starttls: service.starttls.map(|protocol| protocol.value.name),
+                owner: name(permit.and_then(|permit| permit.owner.as_ref())),
+                group: name(permit.and_then(|permit| permit.group.as_ref())),
+                mode: permit.map(|permit| format!("{:04o}", permit.mode)),
+                socket: AcceptSocket::of(&service.socket.options),
                 tls: service.accept_tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, false)),
                 proxy_protocol: service.proxy_protocol.as_ref().map(ProxyProtocol::of),
             },
@@ -180,6 +200,7 @@ impl Service {
                 .then(|| health::passive(&service.health.passive.unwrap_or_default())),
             spread: Spread::whole(service.spread, service.connect.as_ref()),
             timeout: Timeout::of(&service.timeouts),
+            limit: service.limit.as_ref().map(Limit::of),
             server: service.connect.as_ref().map(Server::all).unwrap_or_default(),
             rule: service.rules.iter().map(Rule::of).collect(),
             route: service.routes.iter().map(|route| Route::of(route, base_ca)).collect(),

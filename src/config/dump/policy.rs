@@ -3,6 +3,7 @@
 
 use super::health::{self, Check, PassiveTable, Switched};
 use super::server::{Server, Spread};
+use super::socket::Socket;
 use super::tls::{AcceptTls, ConnectTls};
 use super::{address, path, word};
 use crate::config::proxy::{OTHERS, TLVS, VERSIONS};
@@ -13,6 +14,7 @@ use crate::config::settings::{
     ConnectSettings, MonitorSettings, NetworkList, NetworkSource, ProxySettings, RouteSettings, RuleSettings,
     ViaSettings,
 };
+use crate::config::socket::format_source;
 use crate::config::socks::format_ports;
 use crate::config::values::{Counted, format_rate};
 use crate::config::via::KINDS;
@@ -51,6 +53,10 @@ pub(super) struct Connect {
     names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ports: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<Proxy>,
     starttls: Option<&'static str>,
@@ -155,6 +161,8 @@ pub(super) struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<super::limit::Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<AcceptTls>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Connect>,
@@ -186,6 +194,7 @@ impl ProxyProtocol {
 
 impl Connect {
     pub(super) fn of(connect: &ConnectSettings) -> Self {
+        let outgoing = connect.outgoing.as_ref();
         Self {
             address: connect.addresses.iter().map(address).collect(),
             allow: connect.allow.as_ref().map(networks),
@@ -194,6 +203,10 @@ impl Connect {
             proxy: connect.via.as_ref().map(Proxy::of),
             starttls: connect.starttls.map(|asks| asks.value.protocol.name),
             opportunistic: connect.starttls.map(|asks| asks.value.opportunistic),
+            source: outgoing.map_or_else(Vec::new, |outgoing| {
+                outgoing.sources.iter().map(|source| format_source(source.value)).collect()
+            }),
+            socket: outgoing.and_then(|outgoing| Socket::of(&outgoing.socket)),
             send_proxy: connect.send_proxy.map(Send::of),
             tls: connect.tls.as_ref().map(|tls| ConnectTls::of(&tls.spec)),
         }
@@ -292,6 +305,7 @@ impl Route {
             fallback: fallback.into_iter().filter_map(|(set, word)| set.then_some(word)).collect(),
             action,
             reply,
+            limit: route.limit.as_ref().map(super::limit::Limit::of),
             tls: route.tls.as_ref().map(|tls| AcceptTls::of(&tls.spec, base_ca)),
             connect: route.connect.as_ref().map(Connect::of),
             check: route.health.check.as_ref().map(health::check),

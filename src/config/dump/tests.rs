@@ -33,11 +33,16 @@ balance = "leastconn"
 retries = 4
 queue = { length = 9, timeout = "7s" }
 timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", linger = "5d", tarpit = "6d" }
+limit = { max_connections = 8, rate = "9/10s", lifetime = "11h", lifetime_jitter = "12m", bandwidth = { up = "13MiB/14s", down = "15KiB/16ms" }, connection_bandwidth = { up = "17MiB/18s", down = "19KiB/20ms" } }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
 starttls = "imap"
+owner = "root"
+group = "7"
+mode = "0620"
+socket = { backlog = 11, v6only = true, freebind = true, reuse_port = true, interface = "lo", fast_open = true, mptcp = true, keepalive = { idle = "12s", interval = "13s", count = 14 }, user_timeout = "15ms", congestion = "reno", tos = 16, mark = 17, receive_buffer = "18KiB", send_buffer = "19KiB" }
 [service.accept.tls]
 certificate = ["a.pem", "b.pem"]
 key = ["a.key", "b.key"]
@@ -57,6 +62,8 @@ others = "direct"
 address = ["localhost:2", "[::1]:3"]
 starttls = "imap"
 opportunistic = true
+source = ["127.0.0.1:1000-1999", "::1"]
+socket = { interface = "lo", fast_open = true, mptcp = true, keepalive = false, user_timeout = "20m", congestion = "cubic", tos = 0, mark = 21, receive_buffer = "22KiB", send_buffer = "23KiB" }
 send_proxy = { version = "v2", tlvs = ["certificate", "ssl"] }
 proxy = { kind = "http", address = "p:2", user = "u", password_file = "w" }
 [service.connect.tls]
@@ -110,6 +117,7 @@ alpn = ["h2"]
 source = ["10.0.0.0/8"]
 fallback = ["unknown-name", "no-name"]
 action = "connect"
+limit = { max_connections = 1 }
 tls = { certificate = "r.pem", verify = "none" }
 connect = { address = "h:1", send_proxy = "v1" }
 [[service.route]]

@@ -32,6 +32,7 @@ fn context() -> LoadContext {
         registry: Registry::default(),
         marks: MarkBook::default(),
         tables: Tables::default(),
+        quotas: QuotaBook::default(),
         secret: ProcessSecret::of(7),
     }
 }
@@ -75,6 +76,9 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "[[service.rule]]" | "[[service.route]]" => {
             let action = if key == "reply" { "action = \"reject\"\n" } else { "" };
             format!("{SERVICE}{title}\n{action}{key} = {value}\n")
+        }
+        "[[service]] limit.bandwidth" | "[[service]] limit.connection_bandwidth" => {
+            format!("{SERVICE}[service.{}]\n{key} = {value}\n", title.rsplit(' ').next().unwrap())
         }
         "[[service.server]]" => {
             let address = if key == "address" { "" } else { "address = \"h:1\"\n" };

@@ -115,6 +115,13 @@ const BAD_ACCEPTS: &[(&str, &str)] = &[
     ("{ address = 1 }", "22: error: `address` must be a string or a list of strings, not an integer"),
     ("{ adress = \"*:1\" }", "12: error: unknown key \"adress\" in [[service]] accept"),
     ("{ address = \"*:1\", tls = true }", "35: error: `tls` must be a table on accept, not a boolean"),
+    ("{ address = \"*:1\", starttls = \"impa\" }", "40: error: unknown starttls \"impa\""),
+    ("{ address = \"*:1\", starttls = \"mysql\" }", "40: error: \"mysql\" is spoken towards servers only"),
+    ("{ address = \"*:1\", starttls = true }", "40: error: `starttls` must be a string, not a boolean"),
+    (
+        "{ address = \"*:1\", starttls = \"imap\" }",
+        "40: error: `starttls` without `tls`: there is nothing to go on to",
+    ),
     ("{ address = \"*:1\", tls = {} }", "35: error: `accept.tls` has no `certificate`"),
 ];
 
@@ -170,11 +177,28 @@ const BAD_CONNECTS: &[(&str, &str)] = &[
         "{ address = \"h:1\", tls = { client_ca = \"c\" } }",
         "38: error: unknown key \"client_ca\" in [[service]] connect.tls",
     ),
+    (
+        "{ address = \"h:1\", starttls = \"imap\" }",
+        "41: error: `starttls` without `tls`: there is nothing to go on to",
+    ),
+    (
+        "{ address = \"h:1\", opportunistic = true, tls = true }",
+        "46: error: `opportunistic` without `starttls`",
+    ),
+    (
+        "{ address = \"h:1\", starttls = \"xmpp\", opportunistic = true, tls = true }",
+        "65: error: \"xmpp\" has no way to go on in clear once TLS was declined",
+    ),
     ("{ address = \"unix:s\", tls = true }", "23: error: a unix socket has no name that TLS could verify"),
 ];
 
 /// Whole files, and what is said about them.
 const BAD_FILES: &[(&str, &str)] = &[
+    (
+        "[[service]]\nname = \"a\"\naccept = { address = \"*:1\", starttls = \"imap\", tls = { certificate = \"c\" } }\n\
+         connect = { address = \"h:1\", starttls = \"smtp\", tls = true }",
+        "4:41: error: the server speaks \"smtp\", its clients \"imap\"",
+    ),
     ("", "1:1: error: no [[service]]: there is nothing to do"),
     ("# nothing\n", "1:1: error: no [[service]]: there is nothing to do"),
     ("service = []\n", "1:1: error: no [[service]]: there is nothing to do"),

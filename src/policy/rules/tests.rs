@@ -2,7 +2,7 @@
 //! The whole of the rules' semantics, stage by stage.
 
 use super::*;
-use crate::policy::track::Rate;
+use crate::policy::bucket::Rate;
 use std::time::Duration;
 
 const OTHER: &str = "203.0.113.1";

@@ -4,6 +4,7 @@
 use super::*;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 const UNLIMITED: Limits = Limits { sources: 1000, ..Limits::NONE };
 
@@ -108,14 +109,14 @@ fn rates_that_do_not_divide_admit_what_they_say() {
     for (most, per) in [(3, 10), (7, 1_000_000_000), (1_000_000_007, 1_000_000_000), (1, 1), (3, 2)] {
         let rate = Rate { most, per: Duration::from_nanos(per) };
         if most <= per {
-            assert!(cost(rate, 1) * most <= per && cost(rate, 1) * (most + 1) > per, "{rate:?}");
+            assert!(rate.cost(1) * most <= per && rate.cost(1) * (most + 1) > per, "{rate:?}");
         }
-        let whole = cost(rate, most);
+        let whole = rate.cost(most);
         assert!(whole.abs_diff(per) <= 1, "{rate:?}: {whole}");
     }
     let huge = Rate { most: 1 << 40, per: Duration::from_secs(86_400) };
-    assert_eq!(cost(huge, 1 << 40), 86_400_000_000_000, "does not overflow on the way");
-    assert_eq!(cost(Rate { most: 0, per: Duration::MAX }, u64::MAX), u64::MAX);
+    assert_eq!(huge.cost(1 << 40), 86_400_000_000_000, "does not overflow on the way");
+    assert_eq!(Rate { most: 0, per: Duration::MAX }.cost(u64::MAX), u64::MAX);
 }
 
 #[test]

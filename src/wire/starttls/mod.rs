@@ -17,6 +17,7 @@ mod imap;
 mod irc;
 mod ldap;
 mod lines;
+pub mod mysql;
 mod nntp;
 mod pgsql;
 mod pop3;
@@ -30,11 +31,12 @@ use std::mem;
 use std::net::IpAddr;
 
 /// Every protocol, as `starttls` may name it.
-pub const PROTOCOLS: [&Protocol; 10] = [
+pub const PROTOCOLS: [&Protocol; 11] = [
     &smtp::PROTOCOL,
     &imap::PROTOCOL,
     &pop3::PROTOCOL,
     &pgsql::PROTOCOL,
+    &mysql::PROTOCOL,
     &ldap::PROTOCOL,
     &ftp::PROTOCOL,
     &nntp::PROTOCOL,
@@ -61,8 +63,8 @@ pub struct Protocol {
     /// As the configuration calls it.
     pub name: &'static str,
     pub opening: Opening,
-    /// The server's part: how a client is taken to TLS.
-    serve: Part,
+    /// The server's part: how a client is taken to TLS; nothing, where that is not done.
+    serve: Option<Part>,
     /// The client's part: how a server is.
     ask: Part,
     /// Our part towards a client without TLS of ours, which may ask for it all the same before it begins; nothing, where
@@ -70,6 +72,13 @@ pub struct Protocol {
     plain: Option<Part>,
     /// Whether a server that declines TLS can go on in clear with a client that knows nothing of us.
     pub may_stay_clear: bool,
+}
+
+impl Protocol {
+    /// Whether clients can be taken to TLS.
+    pub fn is_served(&self) -> bool {
+        self.serve.is_some()
+    }
 }
 
 impl PartialEq for Protocol {
@@ -94,6 +103,8 @@ pub enum Opening {
     },
     /// The server greets, and again inside TLS.
     EachTime,
+    /// The server begins, with a part of the login ([`mysql`]).
+    Login,
 }
 
 /// A part in an exchange.
@@ -150,6 +161,8 @@ pub struct Talk {
     say: Vec<u8>,
     /// The other side offers TLS.
     offered: bool,
+    /// What was heard and is still wanted.
+    kept: Vec<u8>,
 }
 
 impl Talk {
@@ -202,9 +215,9 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The server's part towards a client, greeting included.
-    pub fn serve(protocol: &Protocol, names: Names) -> Self {
-        Self::new(&protocol.serve, names, FROM_CLIENT, true)
+    /// The server's part towards a client, greeting included, if that is played.
+    pub fn serve(protocol: &Protocol, names: Names) -> Option<Self> {
+        Some(Self::new(protocol.serve.as_ref()?, names, FROM_CLIENT, true))
     }
 
     /// The client's part towards a server.
@@ -216,7 +229,7 @@ impl Exchange {
     pub fn greeting(protocol: &Protocol) -> Option<Self> {
         match &protocol.opening {
             Opening::Greeting { hear, .. } => Some(Self::new(hear, Names::default(), FROM_SERVER, false)),
-            Opening::Client | Opening::EachTime => None,
+            Opening::Client | Opening::EachTime | Opening::Login => None,
         }
     }
 
@@ -224,6 +237,18 @@ impl Exchange {
     pub fn plain(protocol: &Protocol) -> Option<Self> {
         let part = protocol.plain.as_ref()?;
         Some(Self::new(part, Names::default(), FROM_CLIENT, false))
+    }
+
+    /// Says `words` and hears one packet of a login.
+    pub fn packet(words: Vec<u8>) -> Self {
+        let mut exchange = Self::new(&mysql::ONE, Names::default(), 1, false);
+        exchange.talk.say = words;
+        exchange
+    }
+
+    /// What was heard and is still wanted.
+    pub fn kept(&mut self) -> Vec<u8> {
+        mem::take(&mut self.talk.kept)
     }
 
     fn new(part: &Part, names: Names, left: u16, is_last_in_clear: bool) -> Self {
@@ -287,7 +312,11 @@ fn broken(why: &str) -> Outcome {
 
 /// What the other side said, in printable characters and not too many of them.
 fn quoted(what: &[u8]) -> String {
-    what.iter().take(QUOTED).flat_map(|byte| byte.escape_ascii()).map(char::from).collect()
+    let shown = |byte: &u8| match byte {
+        b' '..=b'~' => char::from(*byte).to_string(),
+        _ => byte.escape_ascii().to_string(),
+    };
+    what.iter().take(QUOTED).map(shown).collect()
 }
 
 fn declined(what: &[u8]) -> Move {

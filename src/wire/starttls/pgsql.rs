@@ -14,7 +14,7 @@ use super::{Cut, Move, Opening, Part, Protocol, Talk, silent};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "pgsql",
     opening: Opening::Client,
-    serve: Part { begin: silent, cut: message, hear: request },
+    serve: Some(Part { begin: silent, cut: message, hear: request }),
     ask: Part { begin: ask, cut: byte, hear: answer },
     plain: Some(Part { begin: silent, cut: message, hear: wish }),
     may_stay_clear: true,

@@ -20,8 +20,10 @@ struct Dialogue {
 
 impl Dialogue {
     fn exchange(&self) -> Exchange {
-        let new = if self.serves { Exchange::serve } else { Exchange::ask };
-        new(self.protocol, names())
+        match self.serves {
+            true => Exchange::serve(self.protocol, names()).unwrap(),
+            false => Exchange::ask(self.protocol, names()),
+        }
     }
 }
 
@@ -216,6 +218,8 @@ const DIALOGUES: &[Dialogue] = &[
         Ok(()),
     ),
     asks(&irc::PROTOCOL, b":s 421 * STARTTLS :what\r\n", b"STARTTLS\r\n", Err("it says :s 421 * STARTTLS :what")),
+    asks(&mysql::PROTOCOL, b"\x15\0\0\0\x0ax\0\x01\0\0\0challeng\0\xff\xff\x21\x02\0", b"", Ok(())),
+    asks(&mysql::PROTOCOL, b"\x05\0\0\0\xff\x15\x04no", b"", Err("it says no")),
     serves(
         &xmpp::PROTOCOL,
         b"<?xml version='1.0'?><stream:stream to=\"a>b\" xmlns='jabber:client' to='example.org'> \
@@ -269,7 +273,7 @@ fn each_protocol_is_spoken_as_its_document_says() {
         let agrees = |serves| {
             DIALOGUES.iter().any(|one| one.protocol == protocol && one.serves == serves && one.ends.is_ok())
         };
-        assert!(agrees(true) && agrees(false), "no dialogue of {}", protocol.name);
+        assert!((agrees(true) || !protocol.is_served()) && agrees(false), "no dialogue of {}", protocol.name);
     }
 }
 
@@ -302,7 +306,7 @@ fn nothing_in_clear_gets_past_the_word_that_tls_begins() {
 
 #[test]
 fn a_client_that_begins_with_tls_needs_no_words() {
-    let (said, outcome) = run(Exchange::serve(&pgsql::PROTOCOL, names()), &[b"\x16\x03\x01"]);
+    let (said, outcome) = run(Exchange::serve(&pgsql::PROTOCOL, names()).unwrap(), &[b"\x16\x03\x01"]);
     assert_eq!((said, outcome), (Vec::new(), Outcome::Agreed));
 }
 
@@ -351,7 +355,8 @@ fn neither_long_lines_nor_many_are_put_up_with() {
             [&b"x"[..], b"a b\r\n", b"<a ", b"<a>", b"\x30\x84\0\0\x0f\xff", b"\0\0\x0f\xff\0", b"\r\n"]
         {
             let flood = filler.repeat(300_000 / filler.len());
-            assert!(ends(Exchange::serve(protocol, names()), &flood), "{} serves {filler:?}", protocol.name);
+            let serves = Exchange::serve(protocol, names());
+            assert!(serves.is_none_or(|one| ends(one, &flood)), "{} serves {filler:?}", protocol.name);
             assert!(ends(Exchange::ask(protocol, names()), &flood), "{} asks {filler:?}", protocol.name);
         }
     }
