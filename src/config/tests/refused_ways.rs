@@ -9,31 +9,31 @@ type Bad = (&'static str, &'static str);
 
 /// The `proxy` of a `connect` to "h:1".
 const PROXIES: &[Bad] = &[
-    ("true", "4:36: error: `proxy` must be a table, not a boolean"),
-    ("{ address = \"p:1\" }", "4:36: error: `proxy` does not say what it speaks"),
-    ("{ kind = \"socks4\", address = \"p:1\" }", "4:45: error: unknown kind \"socks4\""),
-    ("{ kind = \"http\" }", "4:36: error: `proxy` has no `address`"),
-    ("{ kind = \"http\", address = \"p\" }", "4:63: error: the address \"p\" has no port"),
+    ("true", "4:38: error: `proxy` must be a table, not a boolean"),
+    ("{ address = \"p:1\" }", "4:38: error: `proxy` does not say what it speaks"),
+    ("{ kind = \"socks4\", address = \"p:1\" }", "4:47: error: unknown kind \"socks4\""),
+    ("{ kind = \"http\" }", "4:38: error: `proxy` has no `address`"),
+    ("{ kind = \"http\", address = \"p\" }", "4:65: error: the address \"p\" has no port"),
     (
         "{ kind = \"http\", address = \"*:1\" }",
-        "4:63: error: the proxy must have an address of its own, not the one a client names",
+        "4:65: error: the proxy must have an address of its own, not the one a client names",
     ),
-    ("{ kind = \"http\", address = \"p:1\", user = \"u\" }", "4:77: error: `user` without a `password_file`"),
+    ("{ kind = \"http\", address = \"p:1\", user = \"u\" }", "4:79: error: `user` without a `password_file`"),
     (
         "{ kind = \"http\", address = \"p:1\", password_file = \"f\" }",
-        "4:86: error: `password_file` without a `user`",
+        "4:88: error: `password_file` without a `user`",
     ),
     (
         "{ kind = \"http\", address = \"p:1\", user = \"a:b\", password_file = \"f\" }",
-        "4:77: error: `user` has a colon, which ends a name in HTTP (RFC 7617)",
+        "4:79: error: `user` has a colon, which ends a name in HTTP (RFC 7617)",
     ),
     (
         "{ kind = \"socks5\", address = \"p:1\", user = \"\", password_file = \"f\" }",
-        "4:79: error: `user` must have 1 to 255 bytes",
+        "4:81: error: `user` must have 1 to 255 bytes",
     ),
     (
         "{ kind = \"http\", address = \"p:1\", port = 2 }",
-        "4:70: error: unknown key \"port\" in [[service]] connect.proxy",
+        "4:72: error: unknown key \"port\" in [[service]] connect.proxy",
     ),
 ];
 
