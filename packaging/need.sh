@@ -9,7 +9,7 @@ set -eu
 
 build='gcc libc6-dev pkgconf libssl-dev ca-certificates'
 run='openssl curl'
-test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux'
+test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux dnsmasq-base'
 # Servers and clients that begin in clear and change to TLS.
 test="$test postfix swaks dovecot-imapd dovecot-pop3d dovecot-managesieved postgresql mariadb-server mariadb-client slapd ldap-utils vsftpd inn2 inspircd prosody"
 # Proxies, and clients of proxies.

@@ -246,8 +246,12 @@ fn taken(route: &Route, name: Option<&str>) -> Taken {
         format!("{name}:{}, resolved for each connection", requested.port_text())
     });
     let servers = route.upstream.servers.iter().map(|server| {
-        let address = server.address.to_string();
-        if *server.name == *address { address } else { format!("{} ({address})", server.name) }
+        let addresses: Vec<String> = server.place.all().iter().map(ToString::to_string).collect();
+        match &*addresses {
+            [] => format!("{} (no address is known)", server.name),
+            [address] if *server.name == **address => address.clone(),
+            addresses => format!("{} ({})", server.name, addresses.join(" ")),
+        }
     });
     Taken {
         name: route.name.to_string(),

@@ -28,6 +28,8 @@ pub mod channel;
 pub mod stream;
 // What the configuration promised.
 pub mod policy;
+// From names to addresses.
+pub mod resolver;
 // A connection: its pair, its steps, its life.
 pub mod connection;
 pub mod handshake;

@@ -66,7 +66,7 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
     for (key, value) in table {
         let key = key.get_ref().to_string();
         let below = match (title, key.as_str()) {
-            ("top level", "global" | "control") => format!("[{key}]"),
+            ("top level", "global" | "control" | "resolver") => format!("[{key}]"),
             ("top level", "service") => "[[service]]".to_owned(),
             ("[[service]]" | "[[service.route]]", "server") => "[[service.server]]".to_owned(),
             ("[[service]]", "rule" | "route") => format!("[[service.{key}]]"),
@@ -75,6 +75,8 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
             ("[[service.route]]", "tls") => "[[service]] accept.tls".to_owned(),
             ("[[service.route]]", "connect") => "[[service]] connect".to_owned(),
             ("[[service.route]]", "queue") => "[[service]] queue".to_owned(),
+            ("[[service.route]]" | "[[service.server]]", "check") => "[[service]] check".to_owned(),
+            ("[[service.route]]", "passive") => "[[service]] passive".to_owned(),
             ("[global]" | "[control]" | "[[service]]" | "[[service.rule]]", key) => format!("{title} {key}"),
             _ => format!("{title}.{key}"),
         };

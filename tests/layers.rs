@@ -27,6 +27,7 @@ const ROWS: &[(&str, u8)] = &[
     ("stream", 5),
     ("channel", 5),
     ("policy", 6),
+    ("resolver", 7),
     ("connection::context", 7),
     ("connection::pair", 7),
     ("handshake", 8),
@@ -82,6 +83,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "serde",
         &["config/", "connection/view.rs", "control/", "ctl/client.rs", "ctl/connections.rs", "explain.rs"],
     ),
+    ("domain", &["wire/dns.rs"]),
     ("getopts", &["args.rs", "ctl/args.rs"]),
     ("syslog", &["log/"]),
     ("form_urlencoded", &["control/http/query.rs"]),
@@ -96,6 +98,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "crossbeam_queue",
         &[
             "daemon/inbox.rs",
+            "daemon/keeper.rs",
             "daemon/queue.rs",
             "daemon/reload.rs",
             "daemon/tasks.rs",

@@ -12,6 +12,7 @@ use crate::policy::health::{Outcome, Status};
 use crate::stats::Clock;
 use crate::stream::tls::Handshake;
 use crate::stream::{Scratch, Sink, Source, Stream};
+use crate::sys::address::Address;
 use crate::sys::socket::{Connecting, Socket, is_our_lack};
 use crate::wire::checks::{Judged, MOST, Talk, Text, excerpt};
 use crate::wire::proxy_header::{self, Header};
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Reads per check: who sends its answer byte by byte is not heard out.
 const READS: u16 = 256;
+
+/// IPv4 and IPv6.
+const FAMILIES: usize = 2;
 
 /// How long a server may take to hang up once it was told that we go. One that says so itself spares us a port that is
 /// not to be used for a minute (TIME_WAIT).
@@ -37,6 +41,8 @@ pub(super) struct Round {
     pub(super) clock: Clock,
     pub(super) scratch: Scratch,
     pub(super) buffer: Vec<u8>,
+    /// A socket to knock with, of each family: most checks here need no other.
+    pub(super) spare: [Option<Socket>; FAMILIES],
     /// What checks have come to, by the key of their target.
     pub(super) results: Vec<(Key, Outcome)>,
     /// Checks that have ended, and are gone, by the key of their target.
@@ -46,7 +52,16 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(now: Instant, clock: Clock) -> Self {
         let (scratch, buffer) = (Scratch::default(), vec![0; MOST]);
-        Self { now, clock, scratch, buffer, results: Vec::new(), gone: Vec::new() }
+        let spare = [const { None }; FAMILIES];
+        Self { now, clock, scratch, buffer, spare, results: Vec::new(), gone: Vec::new() }
+    }
+
+    /// The place of a spare socket for `address`.
+    fn spare(&mut self, address: &Address) -> Option<&mut Option<Socket>> {
+        match address {
+            Address::Inet(inet) => self.spare.get_mut(usize::from(inet.is_ipv6())),
+            _ => None,
+        }
     }
 }
 
@@ -54,6 +69,8 @@ impl Round {
 #[derive(Debug)]
 pub(super) struct Probe {
     asked: Arc<Asked>,
+    /// As they were when it began.
+    addresses: Box<[Address]>,
     /// The target's.
     key: Key,
     began: Instant,
@@ -102,6 +119,7 @@ impl Probe {
     /// A check of `asked`, from the address with that number on.
     pub(super) fn new(asked: Arc<Asked>, key: Key, first: usize, now: Instant) -> Self {
         Self {
+            addresses: asked.addresses(),
             asked,
             key,
             began: now,
@@ -119,11 +137,11 @@ impl Probe {
 
     /// Goes as far as it goes without waiting.
     fn go(&mut self, ctx: &mut Round) -> Result<(), Over> {
-        if self.stage == Stage::Connecting && !self.connect()? {
+        if self.stage == Stage::Connecting && !self.connect(ctx)? {
             return Ok(());
         }
         if self.stage == Stage::Connecting {
-            self.connected()?;
+            self.connected(ctx)?;
         }
         if self.stage == Stage::Shaking && !self.shake_hands(ctx)? {
             return Ok(());
@@ -135,24 +153,18 @@ impl Probe {
     }
 
     /// Whether there is a connection.
-    fn connect(&mut self) -> Result<bool, Over> {
-        let addresses = Arc::clone(&self.asked);
-        let addresses = &addresses.addresses;
+    fn connect(&mut self, ctx: &mut Round) -> Result<bool, Over> {
+        let (asked, addresses) = (Arc::clone(&self.asked), &self.addresses);
         loop {
-            let Some(address) = addresses.get((self.first + usize::from(self.serial)) % addresses.len())
-            else {
+            let place = self.first.wrapping_add(self.serial.into()) % addresses.len().max(1);
+            let Some(address) = addresses.get(place) else {
                 return Err(Over::Outcome(Status::NotConnected, "there is no address".into()));
             };
             let connecting = match self.stream.as_ref().and_then(Stream::socket) {
                 Some(socket) => socket.connect_again(address),
-                None => Socket::connect(address).and_then(|(socket, state)| {
-                    // On this machine it is there by now, if anybody listens.
-                    let state = match state {
-                        Connecting::InProgress => socket.connect_again(address)?,
-                        connected @ Connecting::Connected => connected,
-                    };
+                None => begin(&asked, address, ctx).map(|(socket, state)| {
                     self.stream = Some(Stream::raw(socket));
-                    Ok(state)
+                    state
                 }),
             };
             match connecting {
@@ -170,13 +182,17 @@ impl Probe {
     }
 
     /// There is a connection: what comes next.
-    fn connected(&mut self) -> Result<(), Over> {
+    fn connected(&mut self, ctx: &mut Round) -> Result<(), Over> {
         let asked = Arc::clone(&self.asked);
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        if let (Talk::Connect, None) = (asked.protocol.talk, &asked.tls) {
-            if let Some(socket) = stream.socket() {
-                // Nothing was said, so nothing can be lost: the port is free at once.
-                socket.reset_on_close();
+        if asked.only_knocks() {
+            if let Some(Stream::Raw(raw)) = self.stream.take() {
+                let (socket, _, _) = raw.into_parts();
+                let address =
+                    self.addresses.get((self.first + usize::from(self.serial)) % self.addresses.len().max(1));
+                if let Some(address) = address {
+                    keep(socket, address, ctx);
+                }
             }
             return Err(Over::Outcome(Status::Connected, "".into()));
         }
@@ -418,6 +434,30 @@ impl Handler for Probe {
             ctx.results.push((self.key, outcome));
         }
         ctx.gone.push(self.key);
+    }
+}
+
+/// Begins to connect, and asks at once how that stands: on this machine it is there by now, if anybody listens.
+fn begin(asked: &Asked, address: &Address, ctx: &mut Round) -> io::Result<(Socket, Connecting)> {
+    if !asked.only_knocks() {
+        let (socket, state) = Socket::connect(address)?;
+        let state = if state == Connecting::InProgress { socket.connect_again(address)? } else { state };
+        return Ok((socket, state));
+    }
+    let spare = ctx.spare(address).and_then(Option::take);
+    let socket = spare.map_or_else(|| Socket::knocking(address), Ok)?;
+    let mut state = socket.connect_again(address)?;
+    if state == Connecting::InProgress {
+        state = socket.connect_again(address)?;
+    }
+    Ok((socket, state))
+}
+
+/// Keeps a socket that has knocked at `address` for the next who will. Nothing was said, so nothing is lost by a reset.
+fn keep(socket: Socket, address: &Address, ctx: &mut Round) {
+    match ctx.spare(address) {
+        Some(place) if socket.knock_again().is_ok() => *place = Some(socket),
+        _ => socket.reset_on_close(),
     }
 }
 

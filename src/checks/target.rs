@@ -5,6 +5,7 @@ use crate::connection::plan::Plan;
 use crate::log::Log;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::{Change, Outcome, Told, tell};
+use crate::policy::resolved::Place;
 use crate::policy::service::Route;
 use crate::policy::tls_client::ClientTls;
 use crate::policy::upstream::{Admin, Marks, Server};
@@ -28,8 +29,10 @@ pub struct Target {
 /// What is asked of whom: of two that are equal one is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
-    /// Tried in turn until one takes a connection. At least one.
-    pub(super) addresses: Box<[Address]>,
+    /// Where it is: at least one place.
+    places: Box<[Place]>,
+    /// Instead of theirs.
+    port: Option<u16>,
     pub(super) protocol: &'static Protocol,
     pub(super) question: Question,
     pub(super) tls: Option<Tls>,
@@ -37,6 +40,18 @@ pub(super) struct Asked {
     pub(super) header: Option<Version>,
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
+}
+
+impl Asked {
+    /// Whether all it asks is whether somebody listens.
+    pub(super) fn only_knocks(&self) -> bool {
+        matches!((self.protocol.talk, &self.tls), (Talk::Connect, None))
+    }
+
+    /// Its addresses as they are now, to be tried in turn until one takes a connection; none while its name leads nowhere.
+    pub(super) fn addresses(&self) -> Box<[Address]> {
+        self.places.iter().flat_map(Place::all).map(|address| at_port(&address, self.port)).collect()
+    }
 }
 
 /// TLS towards it, by a route's policy and with a name to verify.
@@ -123,7 +138,8 @@ fn asked(plan: &Arc<Plan>, number: usize, route: &Route, alike: &[Server]) -> Op
     let tls = route.connect_tls.clone().filter(|_| check.tls);
     let speaks = check.tls || !matches!(check.protocol.talk, Talk::Connect);
     let asked = Asked {
-        addresses: alike.iter().map(|server| at_port(&server.address, check.port)).collect(),
+        places: alike.iter().map(|server| server.place.clone()).collect(),
+        port: check.port,
         protocol: check.protocol,
         question: check.question.clone(),
         tls: tls.map(|policy| Tls { policy, name: server.tls_name.clone() }),

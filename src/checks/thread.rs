@@ -218,7 +218,9 @@ impl Checking {
             let next = if is_new { now + self.part_of(interval) } else { following(due, interval, now) };
             self.due.push(Reverse((next, token)));
             let Some(entry) = self.targets.get(key) else { continue };
-            if entry.probe.is_some() || !entry.users.iter().any(User::wants) {
+            let unwanted = entry.probe.is_some() || !entry.users.iter().any(User::wants);
+            // While its name leads nowhere there is nothing to be found out, and it takes nobody.
+            if unwanted || entry.asked.addresses().is_empty() {
                 continue;
             }
             let probe = Probe::new(Arc::clone(&entry.asked), key, entry.first, now);
@@ -236,7 +238,7 @@ impl Checking {
             let Some(entry) = self.targets.get_mut(key) else { continue };
             if !outcome.is_ok() {
                 // With several addresses, another one has its turn.
-                entry.first = (entry.first + 1) % entry.asked.addresses.len().max(1);
+                entry.first = entry.first.wrapping_add(1);
             }
             for user in entry.users.iter().filter(|user| user.wants()) {
                 user.told(&outcome, &self.shared.log);

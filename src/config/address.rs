@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Addresses as text: `host:port`, `[v6]:port`, `*:port` (where to listen: every address; where to connect: the name that
-//! the client asks for), `unix:PATH`, `unix:@abstract`; what they resolve to, and which of them cannot be bound at the
-//! same time.
+//! the client asks for), `_service._tcp.domain`, `unix:PATH`, `unix:@abstract`; what those to listen on resolve to, and
+//! which of them cannot be bound at the same time.
 //!
 //! Parsing is pure. Resolving asks the system and may block for long: only a task thread may do it.
 
 use super::report::Complaint;
+use crate::policy::resolved::Question;
 use crate::sys::address::Address;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -33,6 +34,8 @@ pub(super) enum Target {
     Named(String, u16),
     /// This port of the server that the client names; none: the port that it names, too.
     Requested(Option<u16>),
+    /// Whatever offers this service ("_imap._tcp.example.org", RFC 2782).
+    Service(String),
 }
 
 impl Target {
@@ -54,6 +57,23 @@ impl Target {
                 let (host, _zone) = host.split_once('%').unwrap_or((host, ""));
                 Some(host.strip_suffix('.').unwrap_or(host).to_owned())
             }
+            // The domain that was asked: who answered may have named any host (RFC 6125 section 6.2.1).
+            Self::Service(name) => {
+                let domain = name.splitn(3, '.').nth(2)?;
+                Some(domain.strip_suffix('.').unwrap_or(domain).to_owned())
+            }
+        }
+    }
+
+    /// What is to be asked for, again and again; none of what is known once and for all.
+    pub(super) fn question(&self) -> Option<Question> {
+        match self {
+            // The interface of a link-local address is a matter of this machine.
+            Self::Named(host, port) if !host.contains('%') => {
+                Some(Question::Host(host.as_str().into(), *port))
+            }
+            Self::Service(name) => Some(Question::Service(name.as_str().into())),
+            _ => None,
         }
     }
 }
@@ -79,6 +99,9 @@ fn unix(text: &str, name: &str, directory: &Path) -> Result<Address, Complaint> 
 }
 
 fn inet(text: &str, purpose: Purpose) -> Result<Target, Complaint> {
+    if purpose == Purpose::Connect && text.starts_with('_') && !text.contains(':') {
+        return service(text).map(Target::Service);
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         let complaint = Complaint::new(format!("the address {text:?} has no port"));
         return Err(complaint.help(if text.starts_with('/') {
@@ -140,6 +163,20 @@ fn inet(text: &str, purpose: Purpose) -> Result<Target, Complaint> {
     }
 }
 
+/// The name of a service: two labels with an underscore, then a domain.
+fn service(text: &str) -> Result<String, Complaint> {
+    let mut parts = text.splitn(3, '.');
+    let named = |part: Option<&str>| part.is_some_and(|part| part.len() > 1 && part.starts_with('_'));
+    let (service, protocol) = (named(parts.next()), named(parts.next()));
+    let domain = parts.next().filter(|domain| !domain.starts_with('_') && !domain.is_empty());
+    if !(service && protocol && domain.is_some()) {
+        let complaint = Complaint::new(format!("the address {text:?} has no port"));
+        return Err(complaint.help("write `host:port`, or a service as in `_imap._tcp.example.org`"));
+    }
+    check_host(text)?;
+    Ok(text.to_owned())
+}
+
 fn parse_port(text: &str, port: &str, purpose: Purpose) -> Result<u16, Complaint> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
@@ -198,11 +235,11 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// Every address of `target`, in the order the system prefers, none twice, at least one; none of a target that only
-    /// clients know.
+    /// clients know, or that is asked for again and again.
     pub(super) fn resolve(&mut self, target: &Target) -> Result<Vec<Address>, Complaint> {
         let (host, port) = match target {
             Target::Ready(address) => return Ok(vec![address.clone()]),
-            Target::Requested(_) => return Ok(Vec::new()),
+            Target::Requested(_) | Target::Service(_) => return Ok(Vec::new()),
             Target::Named(host, port) => (host, *port),
         };
         let answer = self.known.entry(host.clone()).or_insert_with(|| look_up(host));
@@ -292,6 +329,33 @@ mod tests {
             ("unix:s", None),
         ] {
             assert_eq!(parse(text, Purpose::Connect).unwrap().host().as_deref(), host, "{text}");
+        }
+    }
+
+    #[test]
+    fn services_are_connected_to_by_name() {
+        let name = "_imap._tcp.example.org";
+        let target = parse(name, Purpose::Connect).unwrap();
+        assert_eq!(target, Target::Service(name.into()));
+        assert_eq!(target.host().as_deref(), Some("example.org"));
+        assert_eq!(target.question(), Some(Question::Service(name.into())));
+        let without = format!("the address {name:?} has no port");
+        assert_eq!(parse(name, Purpose::Accept), Err(without));
+        for text in
+            ["_imap", "_imap._tcp", "_imap._tcp.", "_._tcp.example.org", "_imap.tcp.org", "_a._b._c.d"]
+        {
+            let message = parse(text, Purpose::Connect).unwrap_err();
+            assert_eq!(message, format!("the address {text:?} has no port"));
+        }
+        assert_eq!(parse("_a._b.c d", Purpose::Connect), Err("\"_a._b.c d\" is not a host name".into()));
+    }
+
+    #[test]
+    fn what_may_change_is_asked_for_again() {
+        let question = |text: &str| parse(text, Purpose::Connect).unwrap().question();
+        assert_eq!(question("db.example:5432"), Some(Question::Host("db.example".into(), 5432)));
+        for text in ["192.0.2.1:1", "[fe80::1%eth0]:1", "*:1", "unix:s"] {
+            assert_eq!(question(text), None, "{text}");
         }
     }
 

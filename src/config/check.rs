@@ -7,6 +7,7 @@
 use super::control;
 use super::raw::{Document, Fields, Node, unknown_word};
 use super::report::{Place, Report};
+use super::resolver;
 use super::service;
 use super::settings::{self, Control, Global, Settings};
 use super::tables;
@@ -43,12 +44,13 @@ pub(super) fn level_name(level: log::Level) -> &'static str {
 pub(super) fn check(documents: &[Document], processors: usize, report: &mut Report) -> Settings {
     let mut global = None;
     let mut control = Control::default();
+    let mut resolver = resolver::Settings::default();
     let mut services = Vec::new();
     let mut names = HashMap::new();
     let mut seen = documents.iter().any(|document| report.is_broken(document.file));
     for document in documents {
         let fields = document.fields(report);
-        for key in ["include", "global", "control"] {
+        for key in ["include", "global", "control", "resolver"] {
             if let (Some(node), Some(pattern)) = (fields.get(key), document.included_by) {
                 let message = format!("`{key}` is allowed in the main file only");
                 report.error(node.place, message).note(pattern, "this file is included here");
@@ -58,6 +60,9 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
             global = fields.get("global").map(|node| check_global(node, document, processors, report));
             if let Some(node) = fields.get("control") {
                 control = control::check(node, &document.directory, report);
+            }
+            if let Some(node) = fields.get("resolver") {
+                resolver = resolver::check(node, &document.directory, report);
             }
         }
         let Some(node) = fields.get("service") else { continue };
@@ -78,7 +83,7 @@ pub(super) fn check(documents: &[Document], processors: usize, report: &mut Repo
             .missing(Place::file(main.file), "no [[service]]: there is nothing to do")
             .help("add [[service]] with `name`, `accept` and `connect`; see tunnel.conf(5)");
     }
-    Settings { global: global.unwrap_or_else(|| default_global(processors)), control, services }
+    Settings { global: global.unwrap_or_else(|| default_global(processors)), control, resolver, services }
 }
 
 fn default_global(processors: usize) -> Global {

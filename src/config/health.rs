@@ -94,13 +94,17 @@ fn check_table(fields: Fields<'_>, report: &mut Report) -> Option<CheckSettings>
     if fields.lacks("kind") {
         report.missing(fields.place, "`check` has no `kind`").help("add, for example, kind = \"tcp\"");
     }
-    let kind_node = fields.get("kind")?;
-    let mut settings = plain(kind(kind_node, report)?);
+    let kind_node = fields.get("kind");
+    let kind = kind_node.and_then(|node| kind(node, report));
+    // What else is wrong is told even if it is not known what it is wrong for.
+    let mut settings = plain(kind.unwrap_or(PROTOCOLS[0]));
     let spec = &mut settings.spec;
     for key in ["send", "expect", "user"] {
-        if let (Some(node), false) = (fields.get(key), spec.protocol.keys.contains(&key)) {
-            let message = format!("`{key}` with a check of kind {:?}, which has none", spec.protocol.name);
-            report.error(node.place, message).note(kind_node.place, "the kind is set here");
+        if let (Some(node), Some(kind_node), Some(kind)) = (fields.get(key), kind_node, kind) {
+            if !kind.keys.contains(&key) {
+                let message = format!("`{key}` with a check of kind {:?}, which has none", kind.name);
+                report.error(node.place, message).note(kind_node.place, "the kind is set here");
+            }
         }
     }
     let text = |key, bytes, report: &mut Report| {
@@ -131,7 +135,7 @@ fn check_table(fields: Fields<'_>, report: &mut Report) -> Option<CheckSettings>
         }
         Some(tls)
     });
-    Some(settings)
+    kind.map(|_| settings)
 }
 
 fn check_times(fields: Fields<'_>, spec: &mut CheckSpec, report: &mut Report) {

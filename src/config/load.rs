@@ -10,10 +10,11 @@ use super::address::{Resolver, Target, overlap};
 use super::networks::Reader;
 use super::raw::At;
 use super::report::{Place, Report};
+use super::resolver::{Kept, first_answers};
 use super::settings::{
-    CheckSettings, ConnectSettings, Endpoint, HealthSettings, NetworkList, OutgoingSettings, QUEUE_LENGTH,
-    QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings, Spread, Tls,
-    TlsPlaces,
+    CheckSettings, ConnectSettings, EXPAND, Endpoint, HealthSettings, NetworkList, OutgoingSettings,
+    QUEUE_LENGTH, QUEUE_TIMEOUT, RouteSettings, RuleSettings, ServerSettings, ServiceSettings, Settings,
+    Spread, Tls, TlsPlaces,
 };
 use super::via::{self, destination};
 use super::{Bind, LoadContext, control, socket, socks};
@@ -23,6 +24,7 @@ use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::outgoing::{Outgoing, Source};
+use crate::policy::resolved::{self, Question, Resolved, Watch};
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -34,6 +36,7 @@ use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::{Server, Upstream};
 use crate::policy::via::Via;
 use crate::policy::waiting::Waiting;
+use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
 use crate::sys::listening::ListenOptions;
@@ -45,35 +48,44 @@ use std::sync::Arc;
 /// The name of the only route of a service that has none written.
 const ROUTE: &str = "default";
 
+/// What a configuration comes to.
+pub(super) struct Loaded {
+    pub(super) listeners: Vec<Bind>,
+    pub(super) control: ControlSettings,
+    pub(super) resolver: Arc<resolver::Resolver>,
+    pub(super) names: Vec<Kept>,
+}
+
 /// Loads everything; `None` when the report has errors, from here or from before.
-pub(super) fn load(
-    settings: &Settings,
-    context: &LoadContext,
-    report: &mut Report,
-) -> Option<(Vec<Bind>, ControlSettings)> {
+pub(super) fn load(settings: &Settings, context: &LoadContext, report: &mut Report) -> Option<Loaded> {
     let mut loader = Loader {
         // What was refused may be missing from a route, which then seems to take more than it does.
         compares_routes: !report.has_errors(),
         resolver: Resolver::default(),
         networks: Reader::default(),
         taken: Vec::new(),
+        watches: Vec::new(),
+        known: HashMap::new(),
         workers: settings.global.workers,
         context,
         report,
     };
-    let all: Vec<Loaded> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let all: Vec<Parts> = settings.services.iter().map(|service| loader.service(service)).collect();
+    let watches = loader.watches;
     let control = control::load(&settings.control, report);
     if report.has_errors() {
         return None;
     }
+    let resolver = context.resolver.get().next(settings.resolver.clone());
+    let names = first_answers(&resolver, watches, report);
     let services = settings.services.iter().zip(all);
-    let binds = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
+    let listeners = services.flat_map(|(settings, loaded)| bind(settings, loaded, context)).collect();
     context.marks.tidy();
-    Some((binds, control))
+    Some(Loaded { listeners, control, resolver, names })
 }
 
 /// What one service needs from the system.
-struct Loaded {
+struct Parts {
     accept: Vec<Address>,
     proxy_protocol: Option<AcceptProxy>,
     monitor: Option<Monitor>,
@@ -91,6 +103,10 @@ struct Loader<'a> {
     networks: Reader,
     /// The addresses that are listened on so far, and whether those of IPv6 are for nothing else.
     taken: Vec<(Address, bool, Place)>,
+    /// The names that servers are reached by, each where it is written.
+    watches: Vec<(Arc<Watch>, Place)>,
+    /// The same by what is asked and for how many places: whoever asks the same shares what is answered.
+    known: HashMap<(Question, usize), Arc<Watch>>,
     workers: usize,
     context: &'a LoadContext,
     report: &'a mut Report,
@@ -126,7 +142,7 @@ impl<'s> Health<'s> {
 }
 
 impl Loader<'_> {
-    fn service(&mut self, service: &ServiceSettings) -> Loaded {
+    fn service(&mut self, service: &ServiceSettings) -> Parts {
         let shared = service.shared_tls();
         // No route is called like this: names of routes are not empty and stand behind a slash.
         let shared = shared.map(|tls| (&tls.spec, self.server_tls(tls, &service.name)));
@@ -143,7 +159,7 @@ impl Loader<'_> {
         } else {
             service.routes.iter().map(|written| self.route(service, written, &mut common)).collect()
         };
-        Loaded {
+        Parts {
             listen: socket::load_listen(&service.socket, self.report),
             accept: self.listen_on(&service.accept, service.socket.options.v6only == Some(true)),
             proxy_protocol: service.proxy_protocol.as_ref().map(|proxy| AcceptProxy {
@@ -224,12 +240,23 @@ impl Loader<'_> {
         connect: &ConnectSettings,
     ) -> Option<Arc<CheckSpec>> {
         let CheckSettings { spec, tls } = written.value.as_ref()?;
-        let has_tls = connect.tls.is_some();
+        // What is wrong is said once, though several routes may inherit it.
+        let has_tls = connect.tls.is_some() && connect.starttls.is_none();
         if let (Some(true), false) = (tls, has_tls) {
-            // Said once, though several routes may inherit it.
+            let lacks = if connect.tls.is_some() { "asks for it first (`starttls`)" } else { "has no `tls`" };
             self.report
-                .error(written.place, "a check within TLS, where `connect` has no `tls`")
-                .help("add tls = true to `connect`, or take another kind of check, as in check = \"tcp\"");
+                .error(written.place, format!("a check within TLS, where `connect` {lacks}"))
+                .help("take another kind of check, as in check = \"tcp\"");
+        }
+        if connect.via.is_some() {
+            self.report
+                .error(written.place, "`check` where `connect` goes through a `proxy`")
+                .help("leave it out: checks go straight to the servers");
+        }
+        if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
+            self.report
+                .error(written.place, "`check` where the client names the server")
+                .help("leave it out: such servers are not known before");
         }
         let is_tcp = matches!(spec.protocol.talk, Talk::Connect);
         Some(Arc::new(CheckSpec { tls: tls.unwrap_or(has_tls && !is_tcp), ..spec.clone() }))
@@ -242,26 +269,27 @@ impl Loader<'_> {
             None => check.cloned(),
         };
         let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
-        let mut found = |endpoint: &Endpoint, name: &str| -> Vec<Server> {
+        let mut found = |endpoint: &Endpoint, name: &str, expand: Option<usize>| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
             // Through a proxy it is the proxy that is connected to, and asked for the server by name.
             let via = connect.via.as_ref();
             let destination = via.and_then(|_| destination(&endpoint.target, &endpoint.text.value).ok());
-            let addresses = self.resolve(via.map_or(endpoint, |via| &via.endpoint)).unwrap_or_default();
-            addresses
-                .into_iter()
-                .map(|address| Server {
-                    destination: destination.clone(),
-                    ..Server::new(name.into(), address, tls_name.clone(), Arc::default())
-                })
-                .collect()
+            let server = |(name, place): (Box<str>, _)| Server {
+                destination: destination.clone(),
+                ..Server::new(name, place, tls_name.clone(), Arc::default())
+            };
+            let (reached, expand) = via.map_or((endpoint, expand), |via| (&via.endpoint, None));
+            self.places(reached, name, expand).into_iter().map(server).collect()
         };
-        let listed = connect.addresses.iter().flat_map(|endpoint| found(endpoint, &endpoint.text.value));
+        let listed = connect
+            .addresses
+            .iter()
+            .flat_map(|endpoint| found(endpoint, &endpoint.text.value, connect.expand));
         let mut servers: Vec<Server> =
             listed.map(|server| Server { check: check.cloned(), ..server }).collect();
         for (written, check) in connect.servers.iter().zip(own) {
-            let found = found(&written.endpoint, &written.name.value);
+            let found = found(&written.endpoint, &written.name.value, written.expand);
             servers.extend(found.into_iter().map(|server| Server {
                 weight: written.weight,
                 backup: written.backup,
@@ -272,6 +300,31 @@ impl Loader<'_> {
             }));
         }
         servers
+    }
+
+    /// The places of a server, with the names of each. What may change is looked after from now on.
+    fn places(
+        &mut self,
+        endpoint: &Endpoint,
+        name: &str,
+        expand: Option<usize>,
+    ) -> Vec<(Box<str>, resolved::Place)> {
+        let Some(question) = endpoint.target.question() else {
+            let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
+            return addresses.map(|address| (name.into(), address.into())).collect();
+        };
+        let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
+        let known = self.known.entry((question, parts.unwrap_or(1)));
+        let watch = known.or_insert_with_key(|(question, places)| {
+            let watch = Arc::new(Watch::new(question.clone(), *places));
+            self.watches.push((Arc::clone(&watch), endpoint.text.place));
+            watch
+        });
+        let named = |(number, place): (usize, &Arc<Resolved>)| {
+            let name = if parts.is_some() { format!("{name}#{number}").into() } else { name.into() };
+            (name, resolved::Place::Named(Arc::clone(place)))
+        };
+        (1..).zip(&watch.places).map(named).collect()
     }
 
     fn requested(&mut self, connect: &ConnectSettings) -> Option<Requested> {
@@ -470,7 +523,7 @@ fn blame(problems: Vec<Problem>, places: &TlsPlaces, report: &mut Report) {
 }
 
 /// One plan for the service, shared by all its addresses.
-fn bind(settings: &ServiceSettings, mut loaded: Loaded, context: &LoadContext) -> Vec<Bind> {
+fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) -> Vec<Bind> {
     for route in &mut loaded.routes {
         for server in &mut route.upstream.servers {
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
@@ -522,7 +575,11 @@ fn find_stats(service: &str, routes: &mut [Route], registry: &Registry) {
     for route in routes {
         route.stats = registry.scope(Kind::Route, &[service, &route.name]);
         for server in &mut route.upstream.servers {
-            let address = server.address.to_string();
+            let address = match &server.place {
+                resolved::Place::Fixed(address) => address.to_string(),
+                // Its addresses come and go; what is counted stays.
+                resolved::Place::Named(_) => String::new(),
+            };
             server.stats = registry.scope(Kind::Server, &[service, &route.name, &server.name, &address]);
         }
         if route.upstream.requested.is_some() {

@@ -21,6 +21,7 @@ mod proxy;
 mod raw;
 mod reply;
 mod report;
+mod resolver;
 mod route;
 mod rule;
 mod server;
@@ -42,16 +43,19 @@ mod via;
 pub use find::control_socket;
 pub use report::Report;
 pub use report::nearest;
+pub use resolver::Kept;
 pub use settings::Global;
 pub use tables::{TABLES, Table};
 pub(crate) use values::format_duration;
 
+use self::load::Loaded;
 use crate::connection::plan::Plan;
 use crate::policy::access::ControlSettings;
 use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
+use crate::resolver::{Current, Resolver};
 use crate::stats::Registry;
 use crate::sys::address::Address;
 use crate::sys::listening::ListenOptions;
@@ -65,6 +69,10 @@ pub struct Config {
     pub control: ControlSettings,
     /// At least one.
     pub listeners: Vec<Bind>,
+    /// Whom to ask for names.
+    pub resolver: Arc<Resolver>,
+    /// The names to keep asking for.
+    pub names: Vec<Kept>,
     /// Warnings found on the way, one line each ("FILE:LINE:COL: warning: …").
     pub warnings: Vec<String>,
     effective: String,
@@ -92,13 +100,15 @@ pub struct LoadContext {
     pub tables: Tables,
     /// What the limits of services and routes have counted, over all configurations.
     pub quotas: QuotaBook,
+    /// Who is asked for names; the next configuration takes over what it knows.
+    pub resolver: Current,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }
 
 /// Reads, checks and loads the configuration file `path`.
 ///
-/// Blocks for as long as name resolution takes: call it on a task thread. Nothing outside changes when it fails.
+/// Blocks while names are resolved, a few seconds where no name to listen on is among them: call it on a task thread. Nothing outside changes when it fails.
 ///
 /// # Errors
 /// Everything that is wrong with all files, with warnings among it.
@@ -109,11 +119,13 @@ pub fn load(path: &Path, context: &LoadContext) -> Result<Config, Report> {
     // Of 100,000 routes, the text as a tree takes more room than what is made of it.
     drop(documents);
     match load::load(&settings, context, &mut report) {
-        Some((listeners, control)) => Ok(Config {
+        Some(Loaded { listeners, control, resolver, names }) => Ok(Config {
             effective: dump::dump(&settings),
             global: settings.global,
             control,
             listeners,
+            resolver,
+            names,
             warnings: report.warnings(),
         }),
         None => Err(report),

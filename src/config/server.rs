@@ -8,6 +8,7 @@ use super::address::{Purpose, Target};
 use super::health;
 use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
+use super::resolver;
 use super::settings::{Endpoint, ServerSettings, Spread};
 use super::tables::{self, Table};
 use crate::policy::balance::Kind;
@@ -15,6 +16,7 @@ use crate::policy::upstream::{HEAVIEST, WEIGHT};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::slice;
 use std::time::Duration;
 
 /// The words of `balance`.
@@ -106,9 +108,13 @@ fn check_one(fields: Fields<'_>, directory: &Path, report: &mut Report) -> Optio
     let most = integer("max_connections", CONNECTIONS, report).and_then(|most| u32::try_from(most).ok());
     let backup = fields.get("backup").and_then(|node| node.boolean(report));
     let slow_start = fields.get("slow_start").and_then(|node| node.duration(RAMPS, report));
+    let endpoint = Endpoint { text: At { value: text.value.to_owned(), place: text.place }, target };
+    let expand = fields.get("expand");
+    let expand = expand.and_then(|node| resolver::check_expand(node, slice::from_ref(&endpoint), report));
     Some(ServerSettings {
         name: check_name(fields, text, report)?,
-        endpoint: Endpoint { text: At { value: text.value.to_owned(), place: text.place }, target },
+        endpoint,
+        expand,
         weight: weight.unwrap_or(WEIGHT),
         backup: backup.unwrap_or_default(),
         max_connections: most,

@@ -25,6 +25,7 @@ use crate::policy::tls_peer::CertificateMatch;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::track::Limits;
 use crate::policy::via;
+use crate::resolver;
 use crate::sys::listening::ListenOptions;
 use crate::sys::options::SocketOptions;
 use crate::wire::starttls::Protocol;
@@ -45,6 +46,9 @@ pub(super) const QUEUE_LENGTH: usize = 1024;
 
 /// The default of `queue.timeout`.
 pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The default of `expand` for a service ("_imap._tcp.example.org").
+pub(super) const EXPAND: usize = 8;
 
 /// The default of `buffer`, in bytes.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -75,6 +79,7 @@ pub struct Global {
 pub(super) struct Settings {
     pub(super) global: Global,
     pub(super) control: Control,
+    pub(super) resolver: resolver::Settings,
     pub(super) services: Vec<ServiceSettings>,
 }
 
@@ -175,6 +180,8 @@ pub(super) struct ConnectSettings {
     pub(super) addresses: Vec<Endpoint>,
     /// Servers in tables of their own.
     pub(super) servers: Vec<ServerSettings>,
+    /// Into how many servers each name of the short list is made.
+    pub(super) expand: Option<usize>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
     /// The same.
@@ -256,6 +263,8 @@ pub(super) struct ServerSettings {
     /// None: as many as come.
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
+    /// Into how many servers its name is made.
+    pub(super) expand: Option<usize>,
     /// Instead of that of its service or route.
     pub(super) check: Option<At<Option<CheckSettings>>>,
 }

@@ -11,7 +11,7 @@ use super::settings::{
     ConnectSettings, Endpoint, NetworkList, ProxySettings, ServerSettings, SocketSettings,
 };
 use super::tables::{self, Table};
-use super::{networks, proxy, socket, socks, starttls, tls, via};
+use super::{networks, proxy, resolver, socket, socks, starttls, tls, via};
 use crate::wire::starttls::Protocol;
 use std::path::Path;
 
@@ -81,6 +81,7 @@ pub(super) fn check_connect(
             needs.name(requested.text.place);
         }
     }
+    let expand = side.get("expand").and_then(|node| resolver::check_expand(node, &addresses, report));
     let allow = side.get("allow");
     if let (Some(node), None, false) = (allow, requested, addresses.is_empty()) {
         report
@@ -108,6 +109,7 @@ pub(super) fn check_connect(
     leads_somewhere.then_some(ConnectSettings {
         addresses,
         servers,
+        expand,
         allow,
         names,
         ports,

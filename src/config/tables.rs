@@ -14,7 +14,7 @@ pub struct Table {
 }
 
 pub(super) const TOP: Table =
-    Table { title: "top level", keys: &["include", "global", "control", "service"] };
+    Table { title: "top level", keys: &["include", "global", "control", "resolver", "service"] };
 pub(super) const GLOBAL: Table =
     Table { title: "[global]", keys: &["workers", "max_connections", "log", "shutdown_timeout"] };
 pub(super) const LOG: Table =
@@ -26,6 +26,10 @@ pub(super) const CONTROL: Table = Table {
 pub(super) const CONTROL_TOKEN: Table = Table { title: "[control] tokens", keys: &["file", "level"] };
 pub(super) const CONTROL_CERTIFICATE: Table =
     Table { title: "[control] certificates", keys: &["cn", "level"] };
+pub(super) const RESOLVER: Table = Table {
+    title: "[resolver]",
+    keys: &["servers", "hosts", "min", "max", "negative", "stale", "timeout", "attempts"],
+};
 pub(super) const SERVICE: Table = Table {
     title: "[[service]]",
     keys: &[
@@ -65,7 +69,7 @@ pub(super) const CONNECTION_BANDWIDTH: Table =
 /// A route's servers have the keys of the service's and are described there.
 pub(super) const SERVER: Table = Table {
     title: "[[service.server]]",
-    keys: &["name", "address", "weight", "backup", "max_connections", "slow_start", "check"],
+    keys: &["name", "address", "expand", "weight", "backup", "max_connections", "slow_start", "check"],
 };
 pub(super) const ROUTE_SERVER: Table = Table { title: "[[service.route.server]]", keys: SERVER.keys };
 pub(super) const QUEUE: Table = Table { title: "[[service]] queue", keys: &["length", "timeout"] };
@@ -121,6 +125,7 @@ pub(super) const CONNECT: Table = Table {
     title: "[[service]] connect",
     keys: &[
         "address",
+        "expand",
         "allow",
         "names",
         "ports",
@@ -221,21 +226,22 @@ pub(super) const ROUTE_TLS: Table = Table { title: "[[service.route]] tls", keys
 pub(super) const ROUTE_CONNECT: Table = Table { title: "[[service.route]] connect", keys: CONNECT.keys };
 
 /// Every table that is described by itself.
-pub const TABLES: [&Table; 31] = [
+pub const TABLES: [&Table; 32] = [
     &TOP,
     &GLOBAL,
     &LOG,
     &CONTROL,
     &CONTROL_TOKEN,
     &CONTROL_CERTIFICATE,
+    &RESOLVER,
     &SERVICE,
     &SERVER,
     &QUEUE,
     &TIMEOUT,
-    &SOCKS,
     &SERVICE_LIMIT,
     &BANDWIDTH,
     &CONNECTION_BANDWIDTH,
+    &SOCKS,
     &MONITOR,
     &ACCEPT,
     &ACCEPT_SOCKET,

@@ -119,6 +119,9 @@ pub(super) fn destination(target: &Target, written: &str) -> Result<Destination,
         }
         Target::Named(host, port) => Destination::new(host.as_bytes(), *port)
             .map_err(|why| Complaint::new(format!("{written:?} cannot be asked of a proxy: {why}"))),
+        Target::Service(_) => Err(Complaint::new(format!(
+            "the service {written:?} cannot be reached through a proxy, which is asked for a host and a port"
+        ))),
         Target::Ready(_) => Err(Complaint::new("a unix socket cannot be reached through a proxy")),
         Target::Requested(_) => Err(Complaint::new(
             "the server that a client names cannot be reached through a proxy: nobody would check where it is",

@@ -66,6 +66,12 @@ fn side_of(leg: Leg) -> Side {
 }
 
 impl Connection {
+    /// Which leg a socket towards the server is. Of two, each stays what it is, whichever of them becomes the server's: they
+    /// go by their serial numbers (`handshake/race.rs`).
+    fn leg_of(&self, watched: &Watched<'_>) -> Leg {
+        Leg(if self.pair.raced { 1 + watched.serial % 2 } else { 1 })
+    }
+
     /// A connection that has just been taken from the queue.
     pub fn new(mut pair: Pair, plan: Arc<Plan>, guard: Guard, ctx: &Ctx) -> Self {
         let at = ctx.at();
@@ -400,15 +406,26 @@ impl Handler for Box<Connection> {
     type Reason = Reason;
 
     fn watched(&self, leg: Leg) -> Option<Watched<'_>> {
-        self.pair.endpoint(side_of(leg))?.watched()
+        match leg {
+            Leg(0) => self.pair.client.watched(),
+            leg => [self.pair.server.as_ref(), self.pair.rival.as_deref()]
+                .into_iter()
+                .flatten()
+                .find_map(|end| end.watched().filter(|watched| self.leg_of(watched) == leg)),
+        }
     }
 
     fn interest(&self, leg: Leg) -> Interest {
-        self.interest_in(side_of(leg))
+        let rival = self.pair.rival.as_ref().and_then(|rival| rival.watched());
+        match rival {
+            Some(rival) if self.leg_of(&rival) == leg => Interest { write: true, ..Interest::default() },
+            _ => self.interest_in(side_of(leg)),
+        }
     }
 
     fn touched(&mut self, legs: &mut Vec<Leg>) {
         legs.extend([Leg(0), Leg(1)]);
+        legs.extend(self.pair.raced.then_some(Leg(2)));
     }
 
     fn timed(&self, _: Leg) -> Leg {

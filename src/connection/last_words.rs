@@ -95,7 +95,7 @@ fn note(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
     let facts = &pair.facts;
     let route = if facts.picked { service.routes.get(facts.route) } else { None };
     let tried = facts.picked && pair.server.is_some();
-    let server = if tried { pair.chosen(service).map(|server| server.address.to_string()) } else { None };
+    let server = if tried { pair.chosen(service).and_then(|server| pair.address_of(server)) } else { None };
     ctx.stats.failures().note(Failure {
         at: ctx.at(),
         worker: ctx.worker,
@@ -104,7 +104,7 @@ fn note(subject: &Subject<'_>, reason: &Reason, ctx: &Ctx) {
         route: route.map(|route| route.name.clone()).unwrap_or_default(),
         client: pair.source().to_string().into(),
         name: facts.server_name.clone().unwrap_or_default(),
-        server: server.unwrap_or_default().into(),
+        server: server.map(|address| address.to_string()).unwrap_or_default().into(),
         cause,
         doing,
         text: reason.detail().unwrap_or_default().into(),
@@ -152,7 +152,10 @@ fn who<'l>(line: Line<'l>, subject: &Subject<'_>) -> Line<'l> {
         line = line.field("route", &service.routes[facts.route].name);
     }
     if let (Some(server), Some(_)) = (pair.chosen(service), facts.connect_time) {
-        line = line.field("server", &server.address);
+        line = match pair.address_of(server) {
+            Some(address) => line.field("server", address),
+            None => line,
+        };
         if let Some(destination) = &server.destination {
             line = line.field("target", destination);
         }

@@ -55,7 +55,7 @@ impl Connection {
         let route = if facts.picked { service.routes.get(facts.route) } else { None };
         let tries = pair.attempt.as_ref().is_some_and(|attempt| attempt.since.is_some());
         let server = if tries || facts.connect_time.is_some() {
-            pair.chosen(service).map(|server| server.address.to_string())
+            pair.chosen(service).and_then(|server| Some(pair.address_of(server)?.to_string()))
         } else {
             None
         };

@@ -5,7 +5,8 @@ use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
 use crate::policy::bandwidth::Meters;
-use crate::policy::quota::Place;
+use crate::policy::quota;
+use crate::policy::resolved::{self, Place};
 use crate::policy::rules::RuleState;
 use crate::policy::service::Service;
 use crate::policy::tls_peer::PeerCertificate;
@@ -30,6 +31,10 @@ pub struct Pair {
     pub client: Endpoint,
     /// There is one from the first attempt to connect.
     pub server: Option<Endpoint>,
+    /// While two addresses of a server are tried at once: the later one.
+    pub rival: Option<Box<Endpoint>>,
+    /// There was one.
+    pub raced: bool,
     /// From the client to the server.
     pub up: Channel,
     /// From the server to the client.
@@ -58,7 +63,7 @@ pub struct Pair {
 #[derive(Debug, Default)]
 pub struct Bounds {
     /// Its places: two at most.
-    pub places: Vec<Place>,
+    pub places: Vec<quota::Place>,
     /// Where bytes are rationed, from when the relay begins.
     pub meters: Option<Meters>,
     /// Where that, or a lifetime, needs more than one deadline.
@@ -105,6 +110,8 @@ pub struct Facts {
     pub shaken: Option<Instant>,
     /// The server that is tried or was reached, by its place in the upstream.
     pub server: u32,
+    /// Where its name leads: the address that is tried or was reached.
+    pub address: Option<SocketAddr>,
     /// How long the connect that succeeded took.
     pub connect_time: Option<Duration>,
     /// How long it waited for a worker, in microseconds.
@@ -201,10 +208,25 @@ pub struct Attempt {
     pub called: bool,
     /// When the present attempt began; none: it has not.
     pub since: Option<Instant>,
+    /// Where the server's name leads to several addresses: how far they have been tried.
+    pub race: Option<Box<Race>>,
     /// How many sockets were opened.
     pub sockets: u16,
     /// What the last server that failed answered.
     pub failure: Option<Box<str>>,
+}
+
+/// How far the addresses of one server have been tried.
+#[derive(Debug)]
+pub struct Race {
+    pub addresses: resolved::Addresses,
+    /// How many of them have been tried, or are.
+    pub begun: usize,
+    /// Where the pair's server endpoint goes, and its rival.
+    pub first: Option<SocketAddr>,
+    pub rival: Option<SocketAddr>,
+    /// One was begun just now: the time for it is yet to be set.
+    pub fresh: bool,
 }
 
 /// An exchange with one side, ahead of TLS or of the relay.
@@ -248,6 +270,8 @@ impl Pair {
         Self {
             client: Endpoint::new(Stream::raw(socket), 0),
             server: None,
+            rival: None,
+            raced: false,
             up: Channel::new(Side::Client, buffer),
             down: Channel::new(Side::Server, buffer),
             facts: Facts {
@@ -265,6 +289,7 @@ impl Pair {
                 stays_clear: false,
                 shaken: None,
                 server: 0,
+                address: None,
                 connect_time: None,
                 queued: 0,
                 asked_port: None,
@@ -296,6 +321,14 @@ impl Pair {
     /// The server that is tried or was reached.
     pub fn chosen<'s>(&'s self, service: &'s Service) -> Option<&'s Server> {
         self.facts.chosen(self.targets.as_deref(), service)
+    }
+
+    /// The address of that server, as it is tried or was reached.
+    pub fn address_of(&self, server: &Server) -> Option<Address> {
+        match (&server.place, self.facts.address) {
+            (Place::Named(_), Some(address)) => Some(Address::Inet(address)),
+            (place, _) => place.first(),
+        }
     }
 
     pub fn endpoint(&self, side: Side) -> Option<&Endpoint> {

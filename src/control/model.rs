@@ -270,7 +270,8 @@ pub struct Server {
     pub address: String,
     /// What the operator says: "ready", "drain" or "maint".
     pub admin: String,
-    /// What was seen of it: "up", "down" or "unchecked".
+    /// What was seen of it: "up", "down" or "unchecked" by checks; "paused" after connections failed; "stopping" as the
+    /// operator says.
     pub state: String,
     /// In the present state since.
     pub since: f64,
@@ -287,15 +288,31 @@ pub struct Server {
     pub last_error: String,
     /// The newest first.
     pub checks: Vec<Check>,
+    /// The kind of its check ("tcp"); empty: it is not checked.
+    pub check: String,
+    /// Whether the operator lets it be checked.
+    pub watched: bool,
+    /// Checks in a row that bring it up again, and down; how many there have been in a row against its state.
+    pub rise: u32,
+    pub fall: u32,
+    pub streak: u32,
+    /// Checks that were made, and that failed.
+    pub checked: u64,
+    pub check_failures: u64,
+    /// How often it went down, and how often it was paused.
+    pub downs: u64,
+    pub pauses: u64,
+    /// Seconds it was down, all together.
+    pub downtime: f64,
 }
 
-/// One check of a server, or one connect that told as much.
+/// One check of a server.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Check {
     pub at: f64,
     pub ok: bool,
-    /// "L4OK", "L4CON", "L4TOUT", "L6OK", "L6RSP", "L6TOUT": as HAProxy calls them.
+    /// "L4OK", "L4CON", "L4TOUT", "L6OK", "L6RSP", "L6TOUT", "L7OK", "L7RSP", "L7STS", "L7TOUT", "SOCKERR": as HAProxy calls them.
     pub status: String,
     pub took: f64,
     pub text: String,

@@ -3,6 +3,7 @@
 
 use super::inbox::{Inboxes, Names};
 use super::interface::Interface;
+use super::keeper::Keeper;
 use super::listener::{AcceptCtx, Listener};
 use super::queue::Queue;
 use super::reload::{self, Answers};
@@ -24,6 +25,7 @@ use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
+use crate::resolver::Current;
 use crate::stats::{COUNTERS, MAX_WORKERS, Registry};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, PidFile};
@@ -39,6 +41,7 @@ const SIGNALS: u8 = 0;
 const ROOM: u8 = 1;
 const ANSWERS: u8 = 2;
 const ORDERS: u8 = 3;
+const NAMES: u8 = 4;
 
 /// Task threads. What they do is rare: loading a configuration.
 const TASK_THREADS: usize = 2;
@@ -64,7 +67,8 @@ pub struct Tunnel {
     pub(super) global: Global,
     pub(super) answers: Arc<Answers>,
     options: Options,
-    context: Arc<LoadContext>,
+    pub(super) context: Arc<LoadContext>,
+    pub(super) keeper: Keeper,
     signals: Signals,
     tasks: Tasks,
     life: Life,
@@ -105,11 +109,13 @@ impl Tunnel {
         let (log, writer) =
             Log::start(&config.global.log, "tunnel", std::process::id()).map_err(StartError::Log)?;
         let (listeners, ctx, shared, interface) =
-            assemble(&config, log, context.registry.clone()).map_err(system("cannot make the event loop"))?;
+            assemble(&config, log, &context).map_err(system("cannot make the event loop"))?;
+        let keeper = Keeper::new().map_err(system("cannot make an eventfd"))?;
         listeners.watch(&signals, SIGNALS).map_err(system("cannot watch signals"))?;
         listeners.watch(answers.bell(), ANSWERS).map_err(system("cannot watch the tasks"))?;
         listeners.watch(shared.limit.room(), ROOM).map_err(system("cannot watch the workers"))?;
         listeners.watch(interface.orders.bell(), ORDERS).map_err(system("cannot watch the orders"))?;
+        listeners.watch(keeper.bell(), NAMES).map_err(system("cannot watch the names"))?;
         let checks = Checks::new(ctx.log.clone(), context.registry.clock())
             .map_err(system("cannot make an eventfd"))?;
         let mut tunnel = Self {
@@ -120,6 +126,7 @@ impl Tunnel {
             answers,
             options,
             context,
+            keeper,
             signals,
             tasks,
             life: Life::Serving,
@@ -139,6 +146,7 @@ impl Tunnel {
             worker::start(number, Arc::clone(&tunnel.shared)).map_err(system("cannot start the workers"))?;
         }
         tunnel.warn(&config);
+        tunnel.keep_names(&config);
         tunnel.make_room(&config, descriptors);
         for listener in bound {
             tunnel.open(listener);
@@ -195,7 +203,8 @@ impl Tunnel {
             Life::Draining(until) | Life::Stopping(until) => Some(until.saturating_duration_since(clock())),
         };
         let patience = self.listeners.patience(self.ctx.now);
-        self.listeners.wait([patience, deadline].into_iter().flatten().min())?;
+        let names = self.keeper.patience(self.ctx.now);
+        self.listeners.wait([patience, deadline, names].into_iter().flatten().min())?;
         self.ctx.now = clock();
         let woken = self.listeners.run(self.ctx.now, &mut self.ctx);
         if woken.by(ROOM) {
@@ -207,6 +216,10 @@ impl Tunnel {
         if woken.by(ANSWERS) {
             self.take_answers();
         }
+        if woken.by(NAMES) {
+            self.keeper.hear();
+        }
+        self.keeper.turn(self.ctx.now, &self.ctx.log);
         if woken.by(ORDERS) {
             self.obey_orders();
         }
@@ -292,6 +305,12 @@ impl Tunnel {
             let line = self.ctx.log.line(Level::Error, "reload-failed");
             line.field("error", "too many tasks wait").send();
         }
+    }
+
+    /// Asks from now on as this configuration says, and for its names.
+    pub(super) fn keep_names(&mut self, config: &Config) {
+        self.context.resolver.set(Arc::clone(&config.resolver));
+        self.keeper.take(&config.resolver, &config.names, clock());
     }
 
     /// Takes a bound listener into service.
@@ -432,13 +451,15 @@ fn load_context() -> Result<LoadContext, StartError> {
         tables: Tables::default(),
         quotas: QuotaBook::default(),
         marks: MarkBook::default(),
+        resolver: Current::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }
 
 type Parts = (Loop<Listener>, AcceptCtx, Arc<Shared>, Interface);
 
-fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> {
+fn assemble(config: &Config, log: Log, context: &LoadContext) -> io::Result<Parts> {
+    let registry = context.registry.clone();
     let bell = Arc::new(EventFd::new()?);
     let limit = Arc::new(Limit::new(EventFd::new()?));
     let queue = Arc::new(Queue::new(config.global.workers)?);
@@ -447,6 +468,7 @@ fn assemble(config: &Config, log: Log, registry: Registry) -> io::Result<Parts> 
         tasks: Tasks::start("name", NAME_THREADS)?,
         inboxes: Arc::clone(&inboxes),
         queue: Arc::clone(&queue),
+        resolver: context.resolver.clone(),
     };
     let own = Arc::default();
     let visits = Arc::new(Visits::new(Arc::clone(&bell)));

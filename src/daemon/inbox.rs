@@ -10,8 +10,9 @@ use crate::connection::context::{Answer, Ask, Question, Told};
 use crate::connection::walk::Walk;
 use crate::event::Key;
 use crate::policy::waiting::{Caller, Waiting};
+use crate::resolver::{Current, Take, Written};
 use crossbeam_queue::ArrayQueue;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Instant;
@@ -101,11 +102,13 @@ pub struct Names {
     pub inboxes: Arc<Inboxes>,
     /// For its bells.
     pub queue: Arc<Queue>,
+    pub resolver: Current,
 }
 
 impl Ask for Names {
     fn ask(&self, question: Question) -> bool {
         let (inboxes, queue) = (Arc::clone(&self.inboxes), Arc::clone(&self.queue));
+        let resolver = self.resolver.clone();
         let task = move || {
             let Question { worker, key, id, host, port, until } = question;
             // Behind a name server that hung, the threads would else work off questions of those who have given up, while
@@ -113,7 +116,7 @@ impl Ask for Names {
             if clock() >= until {
                 return;
             }
-            let answer = Answer { id, told: Told::Found(resolve(&host, port)) };
+            let answer = Answer { id, told: Told::Found(resolve(&resolver, &host, port, until)) };
             if inboxes.0[worker].answers.push((key, answer)).is_ok() {
                 queue.bell(worker).signal();
             }
@@ -140,11 +143,10 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// Blocks for as long as the system's resolver does.
-fn resolve(host: &str, port: u16) -> Result<Box<[SocketAddr]>, Box<str>> {
-    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string().into_boxed_str())?;
-    let addresses = first_ones(found);
-    if addresses.is_empty() { Err("the name has no address".into()) } else { Ok(addresses.into()) }
+fn resolve(resolver: &Current, host: &str, port: u16, until: Instant) -> Result<Box<[SocketAddr]>, Box<str>> {
+    let found = resolver.get().host(host, Written::Elsewhere, Take::Kept, until);
+    let found = found.map_err(|failure| failure.to_string().into_boxed_str())?.found;
+    Ok(first_ones(found.iter().map(|address| SocketAddr::new(*address, port))).into())
 }
 
 /// The first of `found`, each once.
@@ -172,6 +174,7 @@ mod tests {
             tasks: Tasks::start("test", 1).unwrap(),
             inboxes: Arc::new(Inboxes::new(1)),
             queue: Arc::new(Queue::new(1).unwrap()),
+            resolver: Current::default(),
         };
         let ask = |index, until| {
             let key = Key { index, generation: 0 };

@@ -5,6 +5,7 @@
 pub mod daemon;
 pub mod inbox;
 mod interface;
+pub mod keeper;
 pub mod listener;
 pub mod queue;
 pub mod reload;

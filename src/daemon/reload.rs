@@ -130,6 +130,7 @@ impl Tunnel {
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
         self.warn(&config);
+        self.keep_names(&config);
         if config.global.workers != self.global.workers {
             let text = "the number of workers changes with a restart only";
             self.ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();

@@ -5,19 +5,18 @@
 //! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
-use super::{For, Progress, Step, open_socket};
+use super::{For, Progress, Step, race};
 use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::balance::{self, Kind};
 use crate::policy::health::{self, Change, Told};
+use crate::policy::resolved::Place;
 use crate::policy::service::Service;
 use crate::policy::upstream::{Marks, Picked, Seeker, Server, Upstream};
 use crate::policy::waiting::Caller;
 use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
-use crate::stream::Stream;
-use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::{Connecting, is_our_lack};
 use std::io;
@@ -31,6 +30,9 @@ const LATE: &str = "no answer in time";
 
 /// The failure where no server was even tried.
 const TAKEN_OUT: &str = "every server is taken out";
+
+/// The failure where no server's name could be resolved yet.
+const UNRESOLVED: &str = "no address is known of any server";
 
 /// How often one who waits in the line looks by itself: a server may have come back, which calls nobody.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,14 +54,18 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         match attempt(pair, &mut tried, server, service, ctx) {
             Ok(Connecting::Connected) => {
                 let time = tried.since.take().map_or(Duration::ZERO, |since| ctx.now - since);
+                race::end(pair, &mut tried);
                 pair.facts.connect_time = Some(time);
                 count(pair, server, time, ctx);
                 pair.attempt = Some(tried);
                 return Ok(Progress::Done);
             }
             Ok(Connecting::InProgress) => {
+                let patience = match &mut tried.race {
+                    Some(race) => race::patience(race, service.timeouts.connect),
+                    None => begins.then_some(service.timeouts.connect),
+                };
                 pair.attempt = Some(tried);
-                let patience = begins.then_some(service.timeouts.connect);
                 return Ok(Progress::Wait(For { side: Side::Server, read: false, patience }));
             }
             Err(error) => {
@@ -103,7 +109,10 @@ fn choose(
             (tried.waits, tried.called) = (None, false);
             Ok(None)
         }
-        Picked::Nobody => Err(failed(tried, TAKEN_OUT)),
+        Picked::Nobody if upstream.servers.iter().any(|server| server.place.is_known()) => {
+            Err(failed(tried, TAKEN_OUT))
+        }
+        Picked::Nobody => Err(failed(tried, UNRESOLVED)),
         Picked::Full => stand_in_line(pair, upstream, tried, ctx),
     }
 }
@@ -179,19 +188,18 @@ fn attempt(
     service: &Service,
     ctx: &Ctx,
 ) -> io::Result<Connecting> {
+    let address = match &server.place {
+        Place::Fixed(address) => address,
+        Place::Named(resolved) => return race::advance(pair, tried, resolved, service, ctx),
+    };
     if tried.since.is_some() {
         if let Some(socket) = pair.server.as_ref().and_then(|end| end.stream.socket()) {
-            return socket.connect_again(&server.address);
+            return socket.connect_again(address);
         }
     }
     tried.since = Some(ctx.now);
-    let (socket, mut state) = open_socket::open(pair, service, &server.address, ctx)?;
-    if state == Connecting::InProgress {
-        // On this machine and in most racks it is established by now: asking once spares two turns through epoll.
-        state = socket.connect_again(&server.address)?;
-    }
-    tried.sockets = tried.sockets.wrapping_add(1);
-    pair.server = Some(Endpoint::new(Stream::raw(socket), tried.sockets));
+    let (end, state) = race::begin(pair, tried, address, false, service, ctx)?;
+    pair.server = Some(end);
     Ok(state)
 }
 
@@ -239,6 +247,7 @@ fn give_up(pair: &mut Pair, service: &Service, tried: &mut Attempt, why: &str, c
     }
     tried.tried.push(pair.facts.server);
     tried.since = None;
+    race::end(pair, tried);
     pair.server = None;
     pair.stays.server = None;
     pair.facts.connect_time = None;
@@ -250,6 +259,10 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
     let mut tried = pair.attempt.take().unwrap_or_default();
     // Who waits looks for itself, and sees there whether its time is over.
     let only_looks = tried.since.is_none();
+    if !only_looks && race::begin_another(pair, &mut tried, service, ctx) {
+        pair.attempt = Some(tried);
+        return None;
+    }
     if !only_looks {
         blame(pair, service, LATE, ctx);
         give_up(pair, service, &mut tried, LATE, ctx);

@@ -19,6 +19,7 @@ mod open_socket;
 pub mod peek_hello;
 pub mod peek_host;
 pub mod pick_route;
+mod race;
 pub mod recv_proxy;
 pub mod reply;
 pub mod resolve;

@@ -17,6 +17,7 @@ pub mod networks;
 pub mod outgoing;
 pub mod quota;
 pub mod reply;
+pub mod resolved;
 pub mod route_table;
 pub mod rules;
 pub mod service;

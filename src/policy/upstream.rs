@@ -11,10 +11,10 @@
 use super::balance::{self, Balance, Candidate};
 use super::check::CheckSpec;
 use super::health::{self, Health, Passive};
+use super::resolved::Place;
 use super::target::Requested;
 use super::waiting::Waiting;
 use crate::stats::Scope;
-use crate::sys::address::Address;
 use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
@@ -98,7 +98,7 @@ impl Upstream {
 
     fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
         let may = |place: u32, server: &Server| {
-            server.backup == backup
+            server.is_backup() == backup
                 && server.standing(seeker.now) == standing
                 && !seeker.tried.contains(&place)
         };
@@ -132,13 +132,12 @@ impl Upstream {
     }
 }
 
-/// One address of a configured server.
+/// A configured server, or a part of one whose name leads to several.
 #[derive(Debug)]
 pub struct Server {
     /// As written in the configuration ("db.example.org:5432"), for logs.
     pub name: Box<str>,
-    /// One address it resolved to.
-    pub address: Address,
+    pub place: Place,
     /// The name to ask for and verify when TLS goes to this server: `server_name`, else the configured host,
     /// else (an IP address or a unix socket) none or the IP address in text form.
     pub tls_name: Option<Box<str>>,
@@ -163,11 +162,16 @@ pub struct Server {
 
 impl Server {
     /// A server of which nothing is said but where it is.
-    pub fn new(name: Box<str>, address: Address, tls_name: Option<Box<str>>, stats: Arc<Scope>) -> Self {
+    pub fn new(
+        name: Box<str>,
+        place: impl Into<Place>,
+        tls_name: Option<Box<str>>,
+        stats: Arc<Scope>,
+    ) -> Self {
         Self {
             seed: balance::hash(name.as_bytes()),
             name,
-            address,
+            place: place.into(),
             tls_name,
             destination: None,
             weight: WEIGHT,
@@ -180,12 +184,21 @@ impl Server {
         }
     }
 
-    /// Its weight as it is now: what the operator said last, else as configured.
+    /// Its weight as it is now: what the operator said last, else as configured, times that of its name's answer.
     pub fn weight(&self) -> u16 {
-        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or(self.weight)
+        let configured = || self.weight.saturating_mul(self.place.rank().0).min(HEAVIEST);
+        self.marks.as_ref().and_then(|marks| marks.weight()).unwrap_or_else(configured)
+    }
+
+    /// Whether it serves only when others cannot: as configured, or as its name's answer says.
+    pub fn is_backup(&self) -> bool {
+        self.backup || self.place.rank().1
     }
 
     fn standing(&self, now: u64) -> Standing {
+        if !self.place.is_known() {
+            return Standing::Out;
+        }
         let Some(marks) = &self.marks else { return Standing::Up };
         if marks.admin() != Admin::Ready || self.weight() == 0 {
             return Standing::Out;

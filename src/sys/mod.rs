@@ -17,6 +17,7 @@ pub mod openssl;
 pub mod options;
 pub mod outgoing;
 pub mod process;
+pub mod random;
 pub mod signals;
 pub mod socket;
 pub mod splice;

@@ -8,6 +8,7 @@ pub mod confirmation;
 #[cfg(test)]
 mod corpus;
 pub mod destination;
+pub mod dns;
 pub mod http_connect;
 pub mod http_host;
 pub mod proxy_header;

@@ -14,6 +14,7 @@ mod harness;
 
 mod certificates;
 mod chains;
+mod checks;
 mod churn;
 mod closing;
 mod command_line;
@@ -37,6 +38,7 @@ mod injection;
 mod limits;
 mod listing;
 mod logging;
+mod names;
 mod page;
 mod phases;
 mod program;

@@ -17,13 +17,13 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A directory that a server of another user can read, with a certificate.
-struct Place {
+pub(crate) struct Place {
     dir: TempDir,
     pki: Pki,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap(), pki: Pki::new() };
         fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
         for (from, to) in [(&place.pki.server.certificate, "cert.pem"), (&place.pki.server.key, "key.pem")] {
@@ -32,25 +32,25 @@ impl Place {
         place
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Writes a file in which `DIR` stands for the directory.
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let file = self.path().join(name);
         fs::write(&file, text.replace("DIR", &self.path().display().to_string())).unwrap();
         file
     }
 
-    fn mkdir(&self, name: &str) -> PathBuf {
+    pub(crate) fn mkdir(&self, name: &str) -> PathBuf {
         let dir = self.path().join(name);
         fs::create_dir(&dir).unwrap();
         dir
     }
 
     /// Gives all that is there to `user`, where we may; what a command begins with to be that user.
-    fn give_to(&self, user: &str) -> Vec<String> {
+    pub(crate) fn give_to(&self, user: &str) -> Vec<String> {
         if !Uid::effective().is_root() {
             return Vec::new();
         }
@@ -87,7 +87,7 @@ impl Place {
 }
 
 /// Whether we may become others; if not, that is said.
-fn may_become_others(what: &str) -> bool {
+pub(crate) fn may_become_others(what: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
         writeln!(std::io::stderr(), "skipped: {what} is started by root only").unwrap();
@@ -97,7 +97,7 @@ fn may_become_others(what: &str) -> bool {
 
 /// Starts `line` once it listens at `addresses`.
 #[track_caller]
-fn started(line: &[String], addresses: &[SocketAddr]) -> Program {
+pub(crate) fn started(line: &[String], addresses: &[SocketAddr]) -> Program {
     let mut command = Command::new(&line[0]);
     // Some are not in the path of ordinary users.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -116,13 +116,13 @@ fn started(line: &[String], addresses: &[SocketAddr]) -> Program {
     program
 }
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
 /// Runs a program to its end, which must be a good one; what it printed.
 #[track_caller]
-fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let (good, text) = result(command);
     assert!(good, "{command:?}:\n{text}");
     text
@@ -169,7 +169,7 @@ fn plainly(address: SocketAddr, words: &str, wanted: &str) {
     }
 }
 
-const POSTFIX: &str = "compatibility_level = 3.6
+pub(crate) const POSTFIX: &str = "compatibility_level = 3.6
 queue_directory = DIR/queue
 data_directory = DIR/data
 maillog_file = DIR/log
@@ -189,7 +189,7 @@ smtpd_tls_cert_file = DIR/cert.pem
 smtpd_tls_key_file = DIR/key.pem
 ";
 
-const POSTFIX_SERVICES: &str = "cleanup unix n - n - 0 cleanup
+pub(crate) const POSTFIX_SERVICES: &str = "cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce

@@ -10,6 +10,7 @@ mod control;
 mod health;
 mod limit;
 mod policy;
+mod resolver;
 mod server;
 mod socket;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use self::control::Control;
 use self::health::{Check, PassiveTable, Switched};
 use self::limit::Limit;
 use self::policy::{Connect, Monitor, ProxyProtocol, Route, Rule};
+use self::resolver::Resolver;
 use self::server::{Server, Spread};
 use self::socket::AcceptSocket;
 use self::tls::AcceptTls;
@@ -45,6 +47,7 @@ pub(super) fn dump(settings: &Settings) -> String {
             log: Log::of(&settings.global.log),
         },
         control: Control::of(&settings.control),
+        resolver: Resolver::of(&settings.resolver),
         service: settings.services.iter().map(Service::of).collect(),
     };
     // Only maps with keys that are no strings cannot be TOML, and there are none above.
@@ -56,6 +59,7 @@ struct File {
     global: Global,
     #[serde(skip_serializing_if = "Option::is_none")]
     control: Option<Control>,
+    resolver: Resolver,
     service: Vec<Service>,
 }
 

@@ -48,15 +48,17 @@ pub(super) struct Connect {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     address: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     allow: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     source: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     socket: Option<Socket>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<Proxy>,
     starttls: Option<&'static str>,
@@ -197,6 +199,7 @@ impl Connect {
         let outgoing = connect.outgoing.as_ref();
         Self {
             address: connect.addresses.iter().map(address).collect(),
+            expand: connect.expand,
             allow: connect.allow.as_ref().map(networks),
             names: connect.names.iter().map(ToString::to_string).collect(),
             ports: connect.ports.iter().map(format_ports).collect(),

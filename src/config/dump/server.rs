@@ -33,6 +33,8 @@ pub(super) struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expand: Option<usize>,
     weight: u16,
     backup: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +81,7 @@ impl Server {
         Self {
             name: (server.name.value != server.endpoint.text.value).then(|| server.name.value.clone()),
             address: address(&server.endpoint),
+            expand: server.expand,
             weight: server.weight,
             backup: server.backup,
             max_connections: server.max_connections,

@@ -24,6 +24,15 @@ http = "127.0.0.1:9180"
 hosts = ["Stats.example.org"]
 tokens = [{ file = "token", level = "operate" }]
 certificates = [{ cn = "ops", level = "admin" }]
+[resolver]
+servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+hosts = "hosts"
+min = "2s"
+max = "10m"
+negative = "0s"
+stale = "1h"
+timeout = "500ms"
+attempts = 3
 [[service]]
 name = "one"
 mode = "relay"
@@ -36,6 +45,8 @@ timeout = { handshake = "1ms", connect = "2s", idle = "3m", half_close = "4h", l
 limit = { max_connections = 8, rate = "9/10s", lifetime = "11h", lifetime_jitter = "12m", bandwidth = { up = "13MiB/14s", down = "15KiB/16ms" }, connection_bandwidth = { up = "17MiB/18s", down = "19KiB/20ms" } }
 monitor = { source = ["10.1.0.0/24", "::1"], reply = "all \"well\"\r\n\tok" }
 peek = "tls"
+check = { kind = "send", send = "x\r\n", expect = "y", port = 1, tls = false, interval = "9s", timeout = "1s", rise = 7, fall = 8 }
+passive = { fails = 2, window = "3s", pause = "4s", max_pause = "5s" }
 [service.accept]
 address = ["*:1", "unix:s", "unix:@a"]
 starttls = "imap"
@@ -60,6 +71,7 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
+expand = 2
 starttls = "imap"
 opportunistic = true
 source = ["127.0.0.1:1000-1999", "::1"]
@@ -129,15 +141,22 @@ sni = ["c.example"]
 balance = "random2"
 retries = 0
 queue = { length = 0 }
+check = { kind = "mysql", user = "me" }
+passive = false
 [[service.route.server]]
 name = "one"
 address = "10.0.0.1:1"
 weight = 3
 max_connections = 5
 slow_start = "8s"
+check = "tcp"
+[[service.route.server]]
+address = "_imap._tcp.example.org"
+expand = 3
 [[service.route.server]]
 address = "unix:two"
 backup = true
+check = false
 [[service.route]]
 sni_regex = ["x"]
 action = "reject"
@@ -154,7 +173,7 @@ accept = "127.0.0.1:0"
 name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
-server = [{ name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s" }]
+server = [{ address = "_a._tcp.example.org", expand = 4 }, { name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"
@@ -224,6 +243,11 @@ fn defaults_are_filled_in_and_paths_are_absolute() {
         "address = [\"unix:/base/s\"]",
         "verify = true",
         "min_version = \"1.2\"",
+        "hosts = \"/etc/hosts\"",
+        "min = \"5s\"",
+        "max = \"1h\"",
+        "negative = \"10s\"",
+        "stale = \"1d\"",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }

@@ -178,7 +178,7 @@ action = "reject"
     let addresses: Vec<String> = routes
         .iter()
         .flat_map(|route| &route.upstream.servers)
-        .map(|server| server.address.to_string())
+        .map(|server| server.place.to_string())
         .collect();
     assert_eq!(addresses, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:2"]);
     assert_eq!(routes[0].send_proxy.unwrap().tlvs, SendTlvs::default());

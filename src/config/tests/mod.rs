@@ -4,8 +4,10 @@
 mod control;
 mod layers;
 mod refused;
+mod refused_health;
 mod refused_layers;
 mod refused_ways;
+mod resolver;
 
 use super::raw::Document;
 use super::settings::Settings;
@@ -33,6 +35,7 @@ fn context() -> LoadContext {
         marks: MarkBook::default(),
         tables: Tables::default(),
         quotas: QuotaBook::default(),
+        resolver: Current::default(),
         secret: ProcessSecret::of(7),
     }
 }
@@ -67,7 +70,7 @@ fn with_key(title: &str, key: &str, value: &str) -> String {
         "[[service]] socks" => format!("{SERVICE}mode = \"socks\"\nsocks = {{ {key} = {value} }}\n"),
         "[[service]]" if key == "reply" => format!("{title}\nmode = \"health\"\n{key} = {value}\n"),
         "[global]" | "[[service]]" => format!("{title}\n{key} = {value}\n"),
-        "[control]" => format!("{title}\n{key} = {value}\n"),
+        "[control]" | "[resolver]" => format!("{title}\n{key} = {value}\n"),
         "[control] tokens" | "[control] certificates" => {
             let list = title.rsplit(' ').next().unwrap();
             format!("[control]\n{list} = [{{ {key} = {value} }}]\n")

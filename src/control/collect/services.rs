@@ -4,7 +4,8 @@
 use super::shapes::{failures, shares, timing, traffic};
 use super::{ROUTES, View};
 use crate::connection::plan::Plan;
-use crate::control::model::{Listener, Route, Rule, Server, Service};
+use crate::control::model::{Check, Listener, Route, Rule, Server, Service};
+use crate::policy::health::{Health, Outcome};
 use crate::policy::route_table::Match;
 use crate::policy::service::{Peek, Route as Policy, RouteAction, Service as Served};
 use crate::policy::upstream::{self, Admin, WEIGHT};
@@ -129,14 +130,46 @@ fn server(
     number: u32,
 ) -> Server {
     let shown = counted_of(view, service, route, &server.stats, number);
-    let (name, address) = (server.name.to_string(), server.address.to_string());
+    let (name, address) = (server.name.to_string(), server.place.to_string());
     let Some(marks) = &server.marks else { return Server { name, address, ..shown } };
+    let shown = seen(view, server, &marks.health, shown);
     Server {
         name,
         address,
         admin: marks.admin().name().to_owned(),
         weight: server.weight().into(),
-        since: if marks.since() > 0.0 { marks.since() } else { shown.since },
+        // Whatever changed last: what the operator says or what was seen.
+        since: marks.since().max(shown.since),
+        ..shown
+    }
+}
+
+/// What checks and connections have seen of a server.
+fn seen(view: &View<'_>, server: &upstream::Server, health: &Health, shown: Server) -> Server {
+    let now = view.clock.at(view.state.now);
+    let counted = health.counted(now);
+    let limits = server.check.as_ref().map(|check| check.limits);
+    let check = |outcome: Outcome| Check {
+        at: view.clock.unix(outcome.at),
+        ok: outcome.is_ok(),
+        status: outcome.status.word().to_owned(),
+        took: outcome.took.as_secs_f64(),
+        text: outcome.text.into_owned(),
+    };
+    Server {
+        state: health.word(now).to_owned(),
+        since: view.clock.unix(health.changed()).max(shown.since),
+        checks: health.outcomes().into_iter().map(check).collect(),
+        check: server.check.as_ref().map(|check| check.protocol.name.to_owned()).unwrap_or_default(),
+        watched: health.is_watched(),
+        rise: limits.map_or(0, |limits| limits.rise.into()),
+        fall: limits.map_or(0, |limits| limits.fall.into()),
+        streak: health.streak().into(),
+        checked: counted.checks,
+        check_failures: counted.failed,
+        downs: counted.downs,
+        pauses: counted.pauses,
+        downtime: counted.down.as_secs_f64(),
         ..shown
     }
 }

@@ -7,6 +7,7 @@ use super::shown::server_name;
 use super::{Call, Done};
 use crate::control::order::Order;
 use crate::log;
+use crate::policy::health::Seen;
 use crate::policy::upstream::{Admin, HEAVIEST, Marks};
 use crate::sys::time;
 use std::sync::Arc;
@@ -61,7 +62,43 @@ fn set_admin(call: &mut Call<'_>, admin: Admin) -> Done {
     }
 }
 
-/// `set server B/S state T` and `set server B/S weight N`.
+pub(super) fn disable_health(call: &mut Call<'_>) -> Done {
+    watch(call, false)
+}
+
+pub(super) fn enable_health(call: &mut Call<'_>) -> Done {
+    watch(call, true)
+}
+
+fn watch(call: &mut Call<'_>, watched: bool) -> Done {
+    match find_server(call) {
+        Ok(server) => {
+            server.marks.health.watch(watched);
+            call.state.changed();
+            Done::Silent
+        }
+        Err(why) => Done::Refused(why),
+    }
+}
+
+/// What the operator says checks would find; they may find otherwise later.
+fn set_health(call: &mut Call<'_>, seen: Option<Seen>) -> Done {
+    let Some(seen) = seen.filter(|seen| *seen != Seen::Unchecked) else {
+        return Done::Refused("'set server <srv> health' expects 'up', 'stopping', or 'down'.".to_owned());
+    };
+    match find_server(call) {
+        Ok(server) => {
+            // Who changed it stands in the log with the command itself.
+            let now = call.state.sources.registry.clock().at(call.state.now);
+            let _told_by_the_command = server.marks.health.set_seen(seen, now);
+            call.state.changed();
+            Done::Silent
+        }
+        Err(why) => Done::Refused(why),
+    }
+}
+
+/// `set server B/S state T`, `set server B/S health T` and `set server B/S weight N`.
 pub(super) fn set_server(call: &mut Call<'_>) -> Done {
     let word = |at: usize| call.words.get(at).map(String::as_str);
     match (word(1), word(2)) {
@@ -71,11 +108,15 @@ pub(super) fn set_server(call: &mut Call<'_>) -> Done {
                 Done::Refused("'set server <srv> state' expects 'ready', 'drain' and 'maint'.".to_owned())
             }
         },
+        (Some("health"), health) => {
+            let seen = health.and_then(Seen::from_name);
+            set_health(call, seen)
+        }
         (Some("weight"), weight) => {
             let weight = weight.map(str::to_owned);
             change_weight(call, weight.as_deref())
         }
-        _ => Done::Refused("'set server <srv>' only supports 'state' and 'weight'.".to_owned()),
+        _ => Done::Refused("'set server <srv>' only supports 'state', 'health' and 'weight'.".to_owned()),
     }
 }
 
@@ -148,7 +189,8 @@ pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
                 .peekable();
             let first = servers.peek().and_then(|server| Some((server.marks.clone()?, server.weight)));
             let Some((marks, weight)) = first else { continue };
-            let addresses = servers.map(|server| server.address.to_string()).collect();
+            let addresses =
+                servers.flat_map(|server| server.place.all()).map(|address| address.to_string()).collect();
             let (service, route) = (service.name.to_string(), route.name.to_string());
             return Ok(Found { service, route, addresses, marks, weight });
         }

@@ -4,7 +4,7 @@
 //! Not here: `show info` (`info.rs`), `show stat` (`stat.rs`), connections (`connections.rs`), JSON (`json.rs`).
 
 use super::json::servers_of;
-use super::stat::status;
+use super::stat::{check_health, status};
 use super::text::{plain, word};
 use super::{Call, Done};
 use crate::control::model::{Certificate, Failure, Server, Service, Snapshot};
@@ -101,17 +101,44 @@ fn state_line(iid: u64, service: &Service, server: &Server, now: f64, text: &mut
         "DOWN" => (0, 0),
         "MAINT" => (0, 1),
         "DRAIN" => (2, 8),
+        "NOLB" => (3, 0),
         _ => (2, 0),
     };
+    let (status, result, health, state) = check_state(server);
     let since = super::field::whole((now - server.since).floor());
     let tls = u8::from(service.connects_tls);
     let (service, name, weight) = (word(&service.name), word(&name), server.weight);
     _ = writeln!(
         text,
-        "{iid} {service} {} {name} {} {running} {forced} {weight} 1 {since} 1 0 2 0 0 0 0 - {port} - {tls} 0 - - 0",
+        "{iid} {service} {} {name} {} {running} {forced} {weight} 1 {since} {status} {result} {health} {state} 0 0 0 - {port} - {tls} 0 - - 0",
         server.number,
         word(address),
     );
+}
+
+/// The last check as HAProxy numbers it: its status and its result, how well the server is, whether checks are configured (2)
+/// and enabled (4). (Numbers of include/haproxy/check-t.h.)
+fn check_state(server: &Server) -> (u8, u8, u64, u8) {
+    if server.check.is_empty() {
+        return (1, 0, 2, 0);
+    }
+    let state = if server.watched { 6 } else { 2 };
+    let Some(check) = server.checks.first() else { return (1, 0, check_health(server), state) };
+    let status = match &*check.status {
+        "SOCKERR" => 5,
+        "L4OK" => 6,
+        "L4TOUT" => 7,
+        "L4CON" => 8,
+        "L6OK" => 9,
+        "L6TOUT" => 10,
+        "L6RSP" => 11,
+        "L7TOUT" => 13,
+        "L7RSP" => 14,
+        "L7OK" => 15,
+        "L7STS" => 17,
+        _ => 0,
+    };
+    (status, if check.ok { 3 } else { 2 }, check_health(server), state)
 }
 
 pub(super) fn servers_conn(call: &mut Call<'_>) -> Done {

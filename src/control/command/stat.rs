@@ -324,7 +324,7 @@ fn backend(service: &Service, iid: u64, now: f64) -> Row {
     row.attempts(&service.connects, servers_of(service).map(|server| server.connect_errors).sum());
     row.last(&service.traffic, now);
     let usable = servers_of(service).filter(|server| server.admin != "drain" && server.admin != "maint");
-    let usable = usable.filter(|server| server.state != "down");
+    let usable = usable.filter(|server| !matches!(&*server.state, "down" | "stopping"));
     let (count, weight) =
         usable.fold((0, 0), |(count, weight), server| (count + 1, weight + u64::from(server.weight)));
     let none = servers_of(service).next().is_none();
@@ -332,7 +332,7 @@ fn backend(service: &Service, iid: u64, now: f64) -> Row {
     row.u32("weight", weight);
     row.u32("act", count);
     row.u32("bck", 0);
-    row.u64("chkdown", 0);
+    row.u64("chkdown", servers_of(service).map(|server| server.downs).sum());
     row.u32("lastchg", whole(service.uptime));
     row.u32("downtime", 0);
     row.u32("ttime", milliseconds(mean(&service.lifetimes)));
@@ -347,24 +347,78 @@ fn one_server(service: &Service, server: &Server, iid: u64, now: f64) -> Row {
     row.traffic(&server.traffic);
     row.attempts(&server.connects, server.connect_errors);
     row.last(&server.traffic, now);
-    row.text("status", status(server));
+    row.text("status", &shown_status(server));
     row.u32("weight", u64::from(server.weight));
     row.u32("uweight", u64::from(server.weight));
     row.u32("act", 1);
     row.u32("bck", 0);
-    row.u64("chkfail", server.connect_errors);
-    row.u64("chkdown", u64::from(server.state == "down"));
     row.u32("lastchg", u64::try_from(seconds_since(server.since, now)).unwrap_or(0));
-    row.u32("downtime", 0);
+    row.u32("downtime", whole(server.downtime.floor()));
     row.u32("ttime", 0);
     row.text("addr", &server.address);
     row.text("route", &server.route);
+    checks(server, &mut row);
+    row
+}
+
+/// What HAProxy tells of servers that it checks, and of no others.
+fn checks(server: &Server, row: &mut Row) {
+    let counts = !server.check.is_empty() || server.downs > 0 || server.pauses > 0;
+    if counts {
+        row.u64("chkfail", server.check_failures);
+        row.u64("chkdown", server.downs);
+        // Failures that connections have met (`observe layer4`).
+        row.u64("hanafail", server.connect_errors);
+    }
+    if server.check.is_empty() || !server.watched {
+        return;
+    }
+    row.u32("check_rise", server.rise.into());
+    row.u32("check_fall", server.fall.into());
+    row.u32("check_health", check_health(server));
     if let Some(check) = server.checks.first() {
         row.text("check_status", &check.status);
         row.u64("check_duration", milliseconds(check.took));
         row.text("last_chk", &check.text);
+        row.text("check_desc", description(&check.status));
     }
-    row
+}
+
+/// HAProxy counts from 0, down, to rise + fall - 1, well: from rise on it is up.
+pub(super) fn check_health(server: &Server) -> u64 {
+    let (rise, fall, streak) = (server.rise.into(), server.fall.into(), u64::from(server.streak));
+    match server.state.as_str() {
+        "down" => streak.min(rise),
+        _ => (rise + u64::saturating_sub(fall, 1)).saturating_sub(streak),
+    }
+}
+
+/// What a word of `check_status` means, as HAProxy puts it.
+fn description(status: &str) -> &'static str {
+    match status {
+        "SOCKERR" => "Socket error",
+        "L4OK" => "Layer4 check passed",
+        "L4TOUT" => "Layer4 timeout",
+        "L4CON" => "Layer4 connection problem",
+        "L6OK" => "Layer6 check passed",
+        "L6TOUT" => "Layer6 timeout",
+        "L6RSP" => "Layer6 invalid response",
+        "L7OK" => "Layer7 check passed",
+        "L7TOUT" => "Layer7 timeout",
+        "L7RSP" => "Layer7 invalid response",
+        "L7STS" => "Layer7 wrong status",
+        _ => "",
+    }
+}
+
+/// As [`status`], and how far it is from the next one, where checks say otherwise already.
+fn shown_status(server: &Server) -> String {
+    let (word, health, rise) = (status(server), check_health(server), u64::from(server.rise));
+    match word {
+        "UP" if server.streak > 0 => format!("UP {}/{}", (health + 1).saturating_sub(rise), server.fall),
+        "DOWN" if server.streak > 0 => format!("DOWN {health}/{rise}"),
+        word => word.to_owned(),
+    }
 }
 
 /// The state in HAProxy's word.
@@ -374,6 +428,7 @@ pub(super) fn status(server: &Server) -> &'static str {
         ("drain", _) => "DRAIN",
         (_, "up") => "UP",
         (_, "down") => "DOWN",
+        (_, "paused" | "stopping") => "NOLB",
         _ => "no check",
     }
 }

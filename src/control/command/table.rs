@@ -54,6 +54,7 @@ const FILTERS: &str = "[service S] [route R] [client P] [name N] [server A] [sta
 
 /// Every command, in the order of their words. What begins with the words of another stands behind it.
 const COMMANDS: &[Command] = &[
+    operate("disable health", "<service>/<server>", "make no checks of a server", changes::disable_health),
     operate(
         "disable server",
         "<service>/<server>",
@@ -61,6 +62,7 @@ const COMMANDS: &[Command] = &[
         changes::disable,
     ),
     admin("drain", "", "accept nothing more and end when the last connection does", changes::drain),
+    operate("enable health", "<service>/<server>", "make checks of a server again", changes::enable_health),
     operate("enable server", "<service>/<server>", "take a server in again", changes::enable),
     read("get weight", "<service>/<server>", "show the weight of a server", changes::get_weight),
     read("help", "[<words>]", "list the commands, or those with these words", session::help),
@@ -73,7 +75,7 @@ const COMMANDS: &[Command] = &[
     operate("reopen-logs", "", "open the log file anew", changes::reopen_logs),
     operate(
         "set server",
-        "<service>/<server> {state {ready|drain|maint} | weight <n>[%]}",
+        "<service>/<server> {state {ready|drain|maint} | health {up|stopping|down} | weight <n>[%]}",
         "change a server",
         changes::set_server,
     ),

@@ -89,13 +89,14 @@ fn server_state(server: &Server) -> &'static str {
         ("maint", _) => "MAINT",
         ("drain", _) => "DRAIN",
         (_, "down") => "DOWN",
+        (_, "paused" | "stopping") => "NOLB",
         _ => "UP",
     }
 }
 
 pub(super) fn server_states(snapshot: &Snapshot, text: &mut Text) {
     each_server(snapshot, |server, proxy, name| {
-        let all = ["UP", "DOWN", "DRAIN", "MAINT"];
+        let all = ["UP", "DOWN", "DRAIN", "MAINT", "NOLB"];
         states(text, &[("proxy", proxy), ("server", name)], &all, server_state(server));
     });
 }

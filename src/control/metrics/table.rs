@@ -227,6 +227,17 @@ pub const METRICS: &[Metric] = &[
     server("tunnel_server_check_duration_seconds", "How long the last check took.", |s| {
         s.checks.first().map_or(Value::Absent, |check| check.took.into())
     }),
+    server_total("tunnel_server_checks_total", "Checks.", |s| s.checked.into()),
+    server_total("tunnel_server_check_failures_total", "Checks that failed.", |s| s.check_failures.into()),
+    server_total("tunnel_server_check_up_down_total", "How often checks have found it down.", |s| {
+        s.downs.into()
+    }),
+    server_total("tunnel_server_pauses_total", "How often connections that failed have paused it.", |s| {
+        s.pauses.into()
+    }),
+    server_total("tunnel_server_downtime_seconds_total", "How long checks have found it down.", |s| {
+        s.downtime.into()
+    }),
     // Workers.
     worker("tunnel_worker_load_ratio", "Share of the last second that it was not asleep.", |w| w.load.into()),
     worker("tunnel_worker_current_sessions", "Connections now.", |w| w.connections.into()),

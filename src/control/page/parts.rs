@@ -124,6 +124,8 @@ pub(super) fn standing(server: &Server) -> (Mood, &str) {
         ("maint", _) => (Mood::Idle, "maintenance"),
         ("drain", _) => (Mood::Idle, "draining"),
         (_, "down") => (Mood::Bad, "down"),
+        (_, "paused") => (Mood::Warn, "paused"),
+        (_, "stopping") => (Mood::Warn, "stopping"),
         (_, "up") => (Mood::Good, "up"),
         (_, "") => (Mood::Idle, "unchecked"),
         (_, other) => (Mood::Idle, other),

@@ -181,6 +181,16 @@ fn server(number: u32, name: &str, state: &str, admin: &str) -> Server {
         last_error_at: if down { NOW - 2.0 } else { 0.0 },
         last_error: s(if down { "Connection refused" } else { "" }),
         checks: (0..20).map(check).collect(),
+        check: s("tcp"),
+        watched: true,
+        rise: 2,
+        fall: 3,
+        streak: 0,
+        checked: 130_000,
+        check_failures: if down { 6 } else { 1 },
+        downs: u64::from(down),
+        pauses: 0,
+        downtime: if down { 10.0 } else { 0.0 },
     }
 }
 

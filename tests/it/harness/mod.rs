@@ -8,6 +8,7 @@
 //! * [`Backend`]: a server made of one closure.
 //! * [`hello`], [`refusing`], [`BlackHole`], [`Limited`]: peers that break off.
 //! * [`Forger`]: a TLS client whose records are made by hand.
+//! * [`NameServer`]: a name server made of one closure.
 //! * [`Program`], [`Nginx`]: other people's programs.
 //! * [`Rig`]: all of them joined in one of the four combinations of [`Sides`].
 //!
@@ -20,6 +21,8 @@ mod client;
 mod faults;
 #[cfg(not(feature = "aws-lc"))]
 mod forge;
+#[allow(dead_code, reason = "the resolver's unit tests use all of it")]
+mod name_server;
 mod peer;
 mod pki;
 mod program;
@@ -32,6 +35,7 @@ pub(crate) use {
     backend::{Backend, Listening, echo},
     client::{Failure, TlsClient, show},
     faults::{BlackHole, Limited, hello, refusing},
+    name_server::{A, Asked, NameServer, SRV, service},
     peer::{Duplex, End, Pattern, Peer, Received, cramped, digest_of_pattern},
     pki::{Files, Pki},
     program::{Nginx, Program, free_address, openssl_server},

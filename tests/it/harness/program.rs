@@ -2,6 +2,8 @@
 //! Other people's programs: run to their end with a limit, or for as long as a test needs them.
 
 use super::{Files, Pki, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -54,6 +56,10 @@ impl Program {
             status.is_some()
         });
         status.unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -25,6 +25,13 @@ fn server(route: &str, name: &str, number: u32) -> Server {
             text: "a,\"b\"".into(),
             at: 1.0,
         }],
+        check: "tcp".into(),
+        watched: true,
+        rise: 2,
+        fall: 3,
+        check_failures: 7,
+        downs: 1,
+        downtime: 2.5,
         ..Server::default()
     }
 }
