@@ -219,6 +219,10 @@ pub struct Service {
     pub handshakes: Timing,
     pub connects: Timing,
     pub lifetimes: Timing,
+    /// Connections that a `limit` of it or of a route refused.
+    pub limited: u64,
+    /// Options of sockets towards servers that could not be set.
+    pub option_errors: u64,
     pub failures: Vec<Failures>,
     pub tls: TlsShares,
     pub history: History,
@@ -255,6 +259,8 @@ pub struct Route {
     /// "terminated" or "passed through" or "none".
     pub tls: String,
     pub traffic: Traffic,
+    /// Connections that its `limit` refused.
+    pub limited: u64,
     pub servers: Vec<Server>,
 }
 

@@ -63,6 +63,8 @@ fn counted(view: &View<'_>, name: &str, scope: &Scope) -> Service {
         handshakes: timing(&scope.handshakes()),
         connects: timing(&scope.connects()),
         lifetimes: timing(&scope.lifetimes()),
+        limited: scope.sum(Counter::Limited),
+        option_errors: scope.sum(Counter::OptionErrors),
         failures: failures(&scope.failures(), &collected.failures, Some(name)),
         tls: shares(scope.sum(Counter::Handshakes), scope.sum(Counter::Resumed), &sums),
         history: collected.meters.history_of(name),
@@ -92,6 +94,7 @@ fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
             takes: service.table.taken(index).map(takes).unwrap_or_default(),
             tls: tls(service, route).to_owned(),
             traffic: traffic(view, &route.stats),
+            limited: route.stats.sum(Counter::Limited),
             servers,
         }
     };

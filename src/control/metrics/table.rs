@@ -149,6 +149,14 @@ pub const METRICS: &[Metric] = &[
         "Connections that a rule decided.",
         Of::Each(|snapshot, text| rules(snapshot, text, |rule| rule.matched)),
     ),
+    frontend_total("tunnel_frontend_limited_total", "Connections that a limit refused.", |s| {
+        s.limited.into()
+    }),
+    frontend_total(
+        "tunnel_frontend_socket_option_errors_total",
+        "Options of sockets towards servers that could not be set.",
+        |s| s.option_errors.into(),
+    ),
     gauge(
         "tunnel_frontend_rule_sources",
         Scope::Frontend,
@@ -187,6 +195,9 @@ pub const METRICS: &[Metric] = &[
     }),
     backend_total("tunnel_backend_connection_errors_total", "Connects that failed.", |r| {
         r.servers.iter().map(|server| server.connect_errors).sum::<u64>().into()
+    }),
+    backend_total("tunnel_backend_limited_total", "Connections that its limit refused.", |r| {
+        r.limited.into()
     }),
     backend("tunnel_backend_active_servers", "Servers that get new connections.", |r| {
         (r.servers.iter().filter(|server| takes_more(server)).count() as u64).into()

@@ -196,13 +196,23 @@ fn server(number: u32, name: &str, state: &str, admin: &str) -> Server {
 
 fn route(name: &str, takes: &[&str], tls: &str, servers: Vec<Server>) -> Route {
     let action = s(if servers.is_empty() { "reject" } else { "connect" });
-    Route { name: s(name), action, takes: all(takes), tls: s(tls), traffic: traffic(9_000), servers }
+    Route {
+        name: s(name),
+        action,
+        takes: all(takes),
+        tls: s(tls),
+        traffic: traffic(9_000),
+        limited: 3,
+        servers,
+    }
 }
 
 fn service(name: &str, mode: &str, listens: &[&str], level: f64, routes: Vec<Route>) -> Service {
     let total = (level * 4_000.0).to_string().parse().unwrap_or(0);
     let tls_here = name != "health";
     Service {
+        limited: 17,
+        option_errors: 0,
         name: s(name),
         mode: s(mode),
         state: s("up"),
