@@ -89,6 +89,7 @@ pub(super) fn check<'t>(
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+        starttls::check_confirm(node, connect.as_ref(), &routes, report);
     }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
