@@ -85,7 +85,7 @@ pub(super) fn check<'t>(
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
-    refuse_beside_health(fields, accept.as_ref(), frame, report);
+    refuse_in_health(fields, frame, accept.as_ref(), report);
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
@@ -126,21 +126,15 @@ pub(super) fn check<'t>(
     service
 }
 
-/// Refuses what is decided by what a client says, in the mode in which nobody is heard.
-fn refuse_beside_health(
-    fields: Fields<'_>,
-    accept: Option<&Accept<'_>>,
-    frame: Frame<'_>,
-    report: &mut Report,
-) {
+/// Refuses what decides on clients by what they say, in the mode that does not listen to them.
+fn refuse_in_health(fields: Fields<'_>, frame: Frame<'_>, accept: Option<&Accept<'_>>, report: &mut Report) {
     if frame.mode.name != HEALTH {
         return;
     }
-    let own = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
-    let of_accept = accept
-        .into_iter()
-        .flat_map(|accept| accept.proxy_node.into_iter().chain(accept.starttls_node.or(accept.tls)));
-    for node in own.chain(of_accept) {
+    let proxy_node = accept.and_then(|accept| accept.proxy_node);
+    let accept_tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
+    let others = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+    for node in others.chain(proxy_node).chain(accept_tls) {
         refuse_in_mode(node, HEALTH, frame.mode_place, report);
     }
 }
