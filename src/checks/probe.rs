@@ -364,7 +364,7 @@ impl Probe {
 
     /// Which verdict a callback gives that began with that stage and socket.
     fn verdict(
-        &mut self,
+        &self,
         went: Result<(), Over>,
         before: (Stage, u16),
         is_first: bool,

@@ -250,7 +250,7 @@ impl Loader<'_> {
         }
         if connect.via.is_some() {
             self.report
-                .error(written.place, "`check` where `connect` goes through a proxy (`via`)")
+                .error(written.place, "`check` where `connect` goes through a `proxy`")
                 .help("leave it out: checks go straight to the servers");
         }
         if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {
@@ -313,7 +313,7 @@ impl Loader<'_> {
             let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
             return addresses.map(|address| (name.into(), address.into())).collect();
         };
-        let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
+        let parts = expand.or_else(|| matches!(question, Question::Service(_)).then_some(EXPAND));
         let known = self.known.entry((question, parts.unwrap_or(1)));
         let watch = known.or_insert_with_key(|(question, places)| {
             let watch = Arc::new(Watch::new(question.clone(), *places));

@@ -22,6 +22,7 @@ use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
 use crate::policy::access::ControlSettings;
+use crate::resolver::Current;
 use crate::stats::Registry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub struct Sources {
     pub ids: Arc<AtomicU64>,
     pub running: View<Running>,
     pub log: Log,
+    pub resolver: Current,
     /// How many workers there are.
     pub workers: usize,
 }

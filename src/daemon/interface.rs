@@ -14,6 +14,7 @@ use crate::control::state::Sources;
 use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
+use crate::resolver::Current;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
@@ -48,6 +49,7 @@ impl Interface {
         log: Log,
         visits: Arc<Visits>,
         bell: Arc<EventFd>,
+        resolver: Current,
     ) -> io::Result<Self> {
         let orders = Arc::new(Orders::new(Arc::clone(&bell))?);
         let live = Arc::default();
@@ -62,6 +64,7 @@ impl Interface {
             running: View::new(Arc::clone(&live)),
             visits,
             log,
+            resolver,
             workers,
         };
         let control = Control::start(sources, bell)?;

@@ -90,14 +90,12 @@ fn postgres_rises_and_falls() {
     let address = free_address();
     let found = fs::read_dir("/usr/lib/postgresql").unwrap().filter_map(Result::ok).map(|entry| entry.path());
     let bin = found.max().unwrap().join("bin");
+    place.write("password", "secret\n");
     let mut become_it = place.give_to("postgres");
     let (bin, dir) = (bin.display(), place.path().display());
-    let initdb = [
-        become_it.clone(),
-        words(&format!("{bin}/initdb -N -A scram-sha-256 --pwfile=/dev/fd/0 -D {dir}/db")),
-    ];
-    let line = initdb.concat().join(" ");
-    output(Command::new("sh").args(["-c", &format!("echo secret | {line}")]).current_dir("/"));
+    let initdb = words(&format!("{bin}/initdb -N -A scram-sha-256 --pwfile={dir}/password -D {dir}/db"));
+    let initdb = [become_it.clone(), initdb].concat();
+    output(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
     let port = address.port();
     become_it.extend(words(&format!(
         "{bin}/postgres -D {dir}/db -k {dir} -h 127.0.0.1 -p {port} -c fsync=off -c log_connections=off"
@@ -157,7 +155,11 @@ fn postfix_rises_and_falls() {
     output(Command::new("chown").arg("postfix").arg(place.mkdir("data")));
     place.write("main.cf", POSTFIX.replace("smtpd_upstream_proxy_protocol = haproxy\n", "").as_str());
     place.write("master.cf", &format!("{address} inet n - n - - smtpd\n{POSTFIX_SERVICES}"));
-    let line = format!("postfix -c {} start-fg", place.path().display());
+    let config = place.path().display();
+    // Makes the directories of the queue.
+    output(Command::new("postfix").args(["-c", &config.to_string(), "check"]));
+    // As `postfix start-fg` does, without a shell between it and us.
+    let line = format!("env MAIL_CONFIG={config} /usr/lib/postfix/sbin/master -s");
     rises_and_falls("kind = \"smtp\"", "", address, None, || started(&words(&line), &[address]));
 }
 
@@ -456,7 +458,9 @@ fn where_all_are_paused_they_are_tried_all_the_same() {
     let mut client = Peer::plain(tunnel.address("a"));
     client.send(b"x");
     assert_eq!(client.receive(1), b"x", "a single server is never out for a pause");
-    assert_eq!(changes(&tunnel).len(), 2);
+    let mut seen = 0;
+    next(&tunnel, &mut seen, "server-paused");
+    next(&tunnel, &mut seen, "server-resumed");
 }
 
 /// A TLS handshake that fails is a failure of the server as much as a connection that is refused.
@@ -477,5 +481,5 @@ fn a_server_whose_tls_fails_is_paused_too() {
         client.send(b"x");
         assert_eq!(client.receive(1), b"x");
     }
-    assert!(next(&tunnel, &mut 0, "server-paused").contains("verify"));
+    assert!(next(&tunnel, &mut 0, "server-paused").contains("certificate"));
 }
