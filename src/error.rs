@@ -264,6 +264,7 @@ impl Reason {
             | Self::Starttls(Side::Server, _)
             | Self::Injected(Side::Server, _) => Some("tls-server-failed"),
             Self::ProxyHeader(_) => Some("proxy-header-failed"),
+            Self::Limit(..) => Some("limit-reached"),
             Self::NoRoute(_) => Some("no-route"),
             Self::Resolve(_)
             | Self::Target(_)

@@ -71,6 +71,7 @@ fn collect(table: &DeTable<'_>, title: &str, found: &mut BTreeMap<String, Vec<St
             ("[[service]]" | "[[service.route]]", "server") => "[[service.server]]".to_owned(),
             ("[[service]]", "rule" | "route") => format!("[[service.{key}]]"),
             // A route has what its service has, which is described there.
+            ("[[service]] connect.socket", "keepalive") => "[[service]] accept.socket.keepalive".to_owned(),
             ("[[service.route]]", "limit") => "[[service]] limit".to_owned(),
             ("[[service.route]]", "tls") => "[[service]] accept.tls".to_owned(),
             ("[[service.route]]", "connect") => "[[service]] connect".to_owned(),

@@ -131,6 +131,7 @@ impl User {
 }
 
 /// Everything that `plans` want to be checked.
+#[expect(clippy::mutable_key_type, reason = "a place is compared by where it is kept, which never changes")]
 pub fn targets(plans: &[Arc<Plan>]) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     let mut known: HashMap<Asked, usize> = HashMap::new();

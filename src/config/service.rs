@@ -85,17 +85,11 @@ pub(super) fn check<'t>(
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
-    if frame.mode.name == HEALTH {
-        let accept_tls = accept.as_ref().and_then(|accept| accept.starttls_node.or(accept.tls));
-        let others =
-            ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
-        for node in others.chain(proxy_node).chain(accept_tls) {
-            refuse_in_mode(node, HEALTH, mode_place, report);
-        }
-    }
+    refuse_in_health(fields, frame, accept.as_ref(), report);
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+        starttls::check_confirm(node, connect.as_ref(), &routes, report);
     }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
@@ -130,6 +124,19 @@ pub(super) fn check<'t>(
     let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
     ways.for_each(|connect| socks::check_connect(connect, frame, report));
     service
+}
+
+/// Refuses what decides on clients by what they say, in the mode that does not listen to them.
+fn refuse_in_health(fields: Fields<'_>, frame: Frame<'_>, accept: Option<&Accept<'_>>, report: &mut Report) {
+    if frame.mode.name != HEALTH {
+        return;
+    }
+    let proxy_node = accept.and_then(|accept| accept.proxy_node);
+    let accept_tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
+    let others = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+    for node in others.chain(proxy_node).chain(accept_tls) {
+        refuse_in_mode(node, HEALTH, frame.mode_place, report);
+    }
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

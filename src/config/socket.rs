@@ -13,7 +13,7 @@ use crate::policy::outgoing::Source;
 use crate::sys::address::Address;
 use crate::sys::listening::{ListenOptions, Permit};
 use crate::sys::options::{
-    CONGESTION_MAX, INTERFACE_MAX, Keepalive, SocketOptions, same_family, serves_fast_open,
+    CONGESTION_MAX, INTERFACE_MAX, Keepalive, SocketOptions, Unset, same_family, serves_fast_open,
 };
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -250,15 +250,16 @@ fn warn_of_unix(fields: Fields<'_>, options: &SocketOptions, addresses: &[Endpoi
 /// Tries what the system may refuse, and tells what it does: at `place`, but for what may come later.
 pub(super) fn probe(options: &SocketOptions, transparent: bool, place: Place, report: &mut Report) {
     for unset in options.probe(transparent) {
-        let text = unset.to_string();
-        match unset.option {
-            "mptcp" => {
-                let finding = report.warning(place, format!("{text}; TCP is spoken instead"));
-                finding.help("see net.mptcp.enabled");
-            }
-            _ => {
-                report.error(place, format!("the system refuses the option {text}"));
-            }
+        let Unset { option, error } = &unset;
+        if *option == "mptcp" {
+            report
+                .warning(place, format!("`mptcp` has no effect: {error}; TCP is spoken instead"))
+                .help("see net.mptcp.enabled");
+            continue;
+        }
+        let finding = report.error(place, format!("the system refuses the option `{option}`: {error}"));
+        if let Some(help) = unset.help() {
+            finding.help(help);
         }
     }
 }

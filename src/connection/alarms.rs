@@ -94,26 +94,26 @@ impl Connection {
     /// Makes a verdict on silence one on all that it waits for.
     pub(super) fn with_alarms(&mut self, verdict: Verdict<Reason>, ctx: &Ctx) -> Verdict<Reason> {
         let relays = matches!(self.phase, Phase::Relay);
-        let due = if relays { self.meter_due() } else { None };
-        match self.alarms() {
-            None => verdict,
-            Some(alarms) => {
-                // An end that takes time has begun: it has its own.
-                alarms.ends = alarms.ends.filter(|_| relays);
-                alarms.first(verdict, due, ctx.now)
-            }
+        let Some(bounds) = &mut self.pair.bounds else { return verdict };
+        let Some(alarms) = &mut bounds.alarms else { return verdict };
+        if !relays {
+            // An end that takes time has begun: it has its own, and nothing more is read.
+            (alarms.ends, bounds.meters) = (None, None);
         }
+        let due = bounds.meters.as_ref().and_then(Meters::due);
+        alarms.first(verdict, due, ctx.now)
     }
 
     /// The deadline came: nothing, if it was for the silence, which is everybody's; else what is to be done.
     pub(super) fn ring(&mut self, ctx: &mut Ctx) -> Option<Verdict<Reason>> {
         let alarms = self.alarms()?;
         let silent = alarms.silence.is_some_and(|at| at <= ctx.now);
-        let over = alarms.ends.is_some_and(|at| at <= ctx.now);
+        // Once, whatever comes of it: a moment that is past would be armed for again and again.
+        let over = alarms.ends.take_if(|at| *at <= ctx.now).is_some();
         if !matches!(self.phase, Phase::Relay) {
             return if silent { self.silence_is_over() } else { Some(Verdict::Hold) };
         }
-        if over {
+        if over && !self.breaks() {
             return Some(self.abort(Reason::Lifetime, Whom::Both, ctx));
         }
         match self.meter_due() {

@@ -20,6 +20,7 @@ use crate::daemon::queue::Queue;
 use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
+use crate::resolver::Current;
 use crate::stats::Registry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub struct Sources {
     pub ids: Arc<AtomicU64>,
     pub running: View<Running>,
     pub log: Log,
+    pub resolver: Current,
     /// How many workers there are.
     pub workers: usize,
 }

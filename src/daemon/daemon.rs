@@ -494,7 +494,8 @@ fn assemble(config: &Config, log: Log, context: &LoadContext) -> io::Result<Part
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
     let stats = registry.clone();
-    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), visits, bell)?;
+    let (workers, resolver) = (config.global.workers, context.resolver.clone());
+    let interface = Interface::start(&shared, workers, registry, log.clone(), visits, bell, resolver)?;
     let ctx = AcceptCtx { now: clock(), queue, limit, log, stats, own };
     Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }

@@ -14,6 +14,7 @@ use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
 use crate::policy::access::ControlSettings;
+use crate::resolver::Current;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
@@ -46,6 +47,7 @@ impl Interface {
         log: Log,
         visits: Arc<Visits>,
         bell: Arc<EventFd>,
+        resolver: Current,
     ) -> io::Result<Self> {
         let orders = Arc::new(Orders::new(Arc::clone(&bell))?);
         let live = Arc::default();
@@ -60,6 +62,7 @@ impl Interface {
             running: View::new(Arc::clone(&live)),
             visits,
             log,
+            resolver,
             workers,
         };
         let control = Control::start(sources, bell)?;

@@ -123,6 +123,11 @@ impl Listener {
                 }
             }
             Change::Replace(new) => {
+                if let Err(error) = new.take_over(&self.listening, &bind.options) {
+                    let text = format!("{} keeps its options: {error}", self.listening.address);
+                    ctx.log.line(Level::Warning, "config-warning").field("warning", text).send();
+                    return;
+                }
                 self.accept_rest(ctx);
                 self.listening = new;
                 self.serial = self.serial.wrapping_add(1);

@@ -18,7 +18,7 @@ use std::io;
 /// # Errors
 /// The system's, with the name of an option if it is one that decides on where packets go.
 pub(super) fn open(
-    pair: &mut Pair,
+    pair: &Pair,
     service: &Service,
     address: &Address,
     ctx: &Ctx,
@@ -26,8 +26,8 @@ pub(super) fn open(
     let route = &service.routes[pair.facts.route];
     let Some(outgoing) = &route.outgoing else { return Socket::connect(address) };
     // Where the server is to speak first, a connection that waits for our bytes would wait for ever.
-    let lazily =
-        route.send_proxy.is_some() || route.connect_tls.is_some() || pair.client.stream.holds_input();
+    let speaks_first = route.connect_tls.is_some() || pair.client.stream.holds_input();
+    let lazily = route.send_proxy.is_some() || route.starttls.is_none() && speaks_first;
     outgoing.connect(address, &pair.source(), lazily, &mut |unset| {
         for stats in pair.stays.scopes() {
             stats.add(ctx.worker, Counter::OptionErrors, 1);

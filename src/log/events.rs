@@ -49,6 +49,7 @@ pub const EVENTS: &[Event] = &[
     event("connection-closed", Level::Info, "a connection ended"),
     event("handshake-failed", Level::Warning, "a client's TLS handshake failed"),
     event("proxy-header-failed", Level::Warning, "a PROXY header is missing, wrong or not expected"),
+    event("limit-reached", Level::Warning, "a limit of a service or a route left no room for a client"),
     event("no-route", Level::Warning, "no route takes what a client asked for"),
     event("connect-failed", Level::Warning, "a server could not be reached"),
     event("server-down", Level::Warning, "checks find that a server is not well"),

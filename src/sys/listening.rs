@@ -97,19 +97,21 @@ impl Listening {
     /// # Errors
     /// The system's; with the name of the option that it refuses, if it is one.
     pub fn bind_with(address: &Address, defer: bool, options: &ListenOptions) -> io::Result<Self> {
-        Self::bind_beside(address, defer, options, options.reuse_port)
+        if let (Address::Unix(path), Some(permit)) = (address, options.permit) {
+            return Self::bind_guarded_with(path, permit, options);
+        }
+        let bound = Self::bind_beside(address, defer, options, options.reuse_port)?;
+        listen(&bound.fd, options.backlog)?;
+        Ok(bound)
     }
 
-    /// As [`Self::bind_with`]; `beside`: where somebody listens who lets us.
+    /// Binds, and does not listen yet; `beside`: where somebody listens who lets us.
     fn bind_beside(
         address: &Address,
         defer: bool,
         options: &ListenOptions,
         beside: bool,
     ) -> io::Result<Self> {
-        if let (Address::Unix(path), Some(permit)) = (address, options.permit) {
-            return Self::bind_guarded_with(path, permit, options);
-        }
         if let Address::Unix(path) = address {
             remove_stale(path)?;
         }
@@ -125,7 +127,7 @@ impl Listening {
             // Accepted sockets inherit it, which spares a call for each.
             socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
             if inet.is_ipv6() {
-                let only_v6 = options.v6only.unwrap_or(!inet.ip().is_unspecified());
+                let only_v6 = options.v6only.unwrap_or_else(|| !inet.ip().is_unspecified());
                 socket::setsockopt(&fd, sockopt::Ipv6V6Only, &only_v6)?;
             }
             let deferred = set_defer_accept(&fd, defer);
@@ -143,7 +145,6 @@ impl Listening {
         }
         tell(&fd, family, &options.socket)?;
         socket::bind(fd.as_raw_fd(), &*kernel_address(address)?)?;
-        listen(&fd, options.backlog)?;
         let address = match address {
             Address::Inet(_) => from_kernel(&socket::getsockname::<SockaddrStorage>(fd.as_raw_fd())?),
             other => other.clone(),
@@ -155,8 +156,8 @@ impl Listening {
         Ok(Self { fd, address, inode })
     }
 
-    /// Another socket at the address of this one, for what cannot be changed while it is bound. Both listen until one of them
-    /// goes; who waits at this one is its own.
+    /// Another socket at the address of this one, for what cannot be changed while it is bound. It is to [take
+    /// over](Self::take_over); until then nobody comes to it, and without that nothing has changed.
     ///
     /// # Errors
     /// As [`Self::bind_with`]; of a unix socket, which has one owner at a time.
@@ -167,11 +168,21 @@ impl Listening {
         let before = socket::getsockopt(&self.fd, sockopt::ReusePort)?;
         socket::setsockopt(&self.fd, sockopt::ReusePort, &true)?;
         let bound = Self::bind_beside(&self.address, defer, options, true);
-        match &bound {
-            Ok(new) => socket::setsockopt(&new.fd, sockopt::ReusePort, &options.reuse_port)?,
-            Err(_) => socket::setsockopt(&self.fd, sockopt::ReusePort, &before)?,
-        }
+        socket::setsockopt(&self.fd, sockopt::ReusePort, &before)?;
         bound
+    }
+
+    /// Listens beside `old`, which was here before: from now on clients come to either, and to this one alone when that goes.
+    ///
+    /// # Errors
+    /// The system's; then nothing has changed.
+    pub fn take_over(&self, old: &Self, options: &ListenOptions) -> io::Result<()> {
+        if matches!(self.address, Address::Inet(_)) {
+            socket::setsockopt(&old.fd, sockopt::ReusePort, &true)?;
+        }
+        listen(&self.fd, options.backlog)?;
+        // Of who binds later; those that are bound know each other.
+        Ok(socket::setsockopt(&self.fd, sockopt::ReusePort, &options.reuse_port)?)
     }
 
     /// Tells a socket that listens already. Connections that it has accepted keep what they have.
@@ -418,6 +429,8 @@ mod tests {
         let options = ListenOptions { freebind: true, ..ListenOptions::default() };
         let new = old.bind_anew(false, &options).unwrap();
         assert_eq!(new.address, old.address);
+        assert_eq!(Listening::bind(&old.address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        new.take_over(&old, &options).unwrap();
         old.accept().unwrap();
         drop(old);
         let (_next, _) = Socket::connect(&new.address).unwrap();

@@ -63,6 +63,8 @@ fn counted(view: &View<'_>, name: &str, scope: &Scope) -> Service {
         handshakes: timing(&scope.handshakes()),
         connects: timing(&scope.connects()),
         lifetimes: timing(&scope.lifetimes()),
+        limited: scope.sum(Counter::Limited),
+        option_errors: scope.sum(Counter::OptionErrors),
         failures: failures(&scope.failures(), &collected.failures, Some(name)),
         tls: shares(scope.sum(Counter::Handshakes), scope.sum(Counter::Resumed), &sums),
         history: collected.meters.history_of(name),
@@ -92,6 +94,7 @@ fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
             takes: service.table.taken(index).map(takes).unwrap_or_default(),
             tls: tls(service, route).to_owned(),
             traffic: traffic(view, &route.stats),
+            limited: route.stats.sum(Counter::Limited),
             servers,
         }
     };
@@ -133,9 +136,12 @@ fn server(
     let (name, address) = (server.name.to_string(), server.place.to_string());
     let Some(marks) = &server.marks else { return Server { name, address, ..shown } };
     let shown = seen(view, server, &marks.health, shown);
+    // Without an address nothing else can be said of it.
+    let state = if server.place.is_known() { shown.state } else { "unresolved".to_owned() };
     Server {
         name,
         address,
+        state,
         admin: marks.admin().name().to_owned(),
         weight: server.weight().into(),
         // Whatever changed last: what the operator says or what was seen.

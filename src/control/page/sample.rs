@@ -4,7 +4,7 @@
 use super::Sight;
 use crate::connection::view::{ConnectionView, TlsView};
 use crate::control::model::{
-    Bucket, Certificate, Check, Failure, Failures, History, Listener, Problem, Process, Reload, Route,
+    Bucket, Certificate, Check, Failure, Failures, History, Listener, Names, Problem, Process, Reload, Route,
     Server, Service, Share, Snapshot, Timing, TlsShares, Traffic, Worker,
 };
 use crate::policy::access::Level;
@@ -196,13 +196,23 @@ fn server(number: u32, name: &str, state: &str, admin: &str) -> Server {
 
 fn route(name: &str, takes: &[&str], tls: &str, servers: Vec<Server>) -> Route {
     let action = s(if servers.is_empty() { "reject" } else { "connect" });
-    Route { name: s(name), action, takes: all(takes), tls: s(tls), traffic: traffic(9_000), servers }
+    Route {
+        name: s(name),
+        action,
+        takes: all(takes),
+        tls: s(tls),
+        traffic: traffic(9_000),
+        limited: 3,
+        servers,
+    }
 }
 
 fn service(name: &str, mode: &str, listens: &[&str], level: f64, routes: Vec<Route>) -> Service {
     let total = (level * 4_000.0).to_string().parse().unwrap_or(0);
     let tls_here = name != "health";
     Service {
+        limited: 17,
+        option_errors: 0,
         name: s(name),
         mode: s(mode),
         state: s("up"),
@@ -356,6 +366,7 @@ fn process() -> Process {
         lifetimes: timing(396_000, 2.4),
         failures: causes(20),
         tls: tls(396_000),
+        names: Names { kept: 3, hits: 1_204, misses: 61, queries: 122, ..Names::default() },
         history: history(100.0, 0.3),
         problems: vec![
             problem("error", "10.0.0.7:8080", "server 10.0.0.7:8080 of web/site is down: Connection refused"),
