@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks and pauses that are refused, each with what is said about it.
 
-use super::checked;
+use super::{checked, load_files};
 
 const SERVICE: &str = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\nconnect = \"127.0.0.1:2\"\n";
 
@@ -48,12 +48,40 @@ fn checks_that_cannot_be() {
             "[[service.route]]\nsni = [\"a\"]\naction = \"reject\"\ncheck = \"tcp\"",
             "8:9: error: `check` beside",
         ),
-        ("server = [{ address = \"h:1\", check = 1 }]", "5:37: error: `check` must be the kind"),
+        (
+            "[[service.route]]\nsni = [\"a\"]\n[[service.route.server]]\naddress = \"h:1\"\ncheck = 1",
+            "9:9: error: `check` must be the kind",
+        ),
     ] {
         let rendered = checked(&format!("{SERVICE}{text}\n")).1.to_string();
         assert!(
             rendered.contains(&format!("t.conf:{expected}")) || rendered.contains(expected),
             "{text}\n{rendered}"
         );
+    }
+}
+
+/// What only shows when a check meets the route it is for.
+#[test]
+fn checks_that_cannot_be_made_as_connections_are() {
+    let text = |connect: &str, check: &str| {
+        format!("[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\nconnect = {connect}\ncheck = {check}\n")
+    };
+    for (connect, check, expected) in [
+        ("\"127.0.0.1:2\"", "\"tls\"", "5:9: error: a check within TLS, where `connect` has no `tls`"),
+        (
+            "{ address = \"127.0.0.1:2\", starttls = \"smtp\", tls = { server_name = \"a\" } }",
+            "\"tls\"",
+            "5:9: error: a check within TLS, where `connect` asks for it first (`starttls`)",
+        ),
+        (
+            "{ address = \"127.0.0.1:2\", proxy = { kind = \"socks5\", address = \"127.0.0.1:3\" } }",
+            "\"tcp\"",
+            "5:9: error: `check` where `connect` has a `proxy`",
+        ),
+    ] {
+        let (result, _directory) = load_files(&[("tunnel.conf", text(connect, check).as_bytes())]);
+        let told = result.unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
     }
 }
