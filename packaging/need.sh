@@ -12,11 +12,14 @@ run='openssl curl'
 test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux dnsmasq-base'
 # Servers and clients that begin in clear and change to TLS.
 test="$test postfix swaks dovecot-imapd dovecot-pop3d dovecot-managesieved postgresql mariadb-server mariadb-client slapd ldap-utils vsftpd inn2 inspircd prosody redis-server"
+# Proxies, and clients of proxies.
+test="$test dante-server microsocks netcat-openbsd openssh-client openssh-server tinyproxy"
 check='mandoc shellcheck'
 bench='openssl haproxy nginx libnginx-mod-stream hitch stunnel4 sniproxy strace procps'
 aws_lc='cmake g++ libclang-dev'
 servers='nginx haproxy rsyslog prometheus-haproxy-exporter hitch stunnel4 sniproxy prometheus
-postfix dovecot postgresql mariadb slapd vsftpd inn2 inspircd prosody redis-server'
+postfix dovecot postgresql mariadb slapd vsftpd inn2 inspircd prosody redis-server
+dante-server microsocks openssh-server tinyproxy'
 
 policy=/usr/sbin/policy-rc.d
 mark='Made by the need.sh of tunnel, for the time of one installation.'
@@ -55,6 +58,10 @@ need_rust_components() {
 
 # Keeps a server that was just installed from starting at boot. Never fails: the tests run all the same.
 keep_down() {
+    case "$1" in
+    dante-server) set -- danted ;;
+    openssh-server) set -- ssh ;;
+    esac
     if [ -x "/etc/init.d/$1" ]; then
         "/etc/init.d/$1" stop >/dev/null 2>&1 || true
         update-rc.d "$1" disable >/dev/null 2>&1 || true

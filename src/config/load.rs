@@ -250,7 +250,7 @@ impl Loader<'_> {
         }
         if connect.via.is_some() {
             self.report
-                .error(written.place, "`check` where `connect` has a `proxy`")
+                .error(written.place, "`check` where `connect` goes through a `proxy`")
                 .help("leave it out: checks go straight to the servers");
         }
         if connect.addresses.iter().any(|endpoint| matches!(endpoint.target, Target::Requested(_))) {

@@ -80,6 +80,10 @@ pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
             _ => 503,
         }),
     };
+    // Whatever there is of a server is not waited for while the client is heard out.
+    if let Some(server) = pair.server.take() {
+        server.stream.reset_on_close();
+    }
     pair.client.write(&words, &mut ctx.buffers.scratch);
     true
 }

@@ -77,6 +77,7 @@ const CONNECT: u8 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::corpus;
 
     #[test]
     fn addresses_and_names_are_asked_for() {
@@ -109,5 +110,10 @@ mod tests {
         ] {
             assert!(matches!(parse_request(request), Parsed::Bad(_)), "{request:?}");
         }
+    }
+
+    #[test]
+    fn the_corpus_of_the_fuzzer_holds_its_promises() {
+        assert!(corpus::replay("socks4", parse_request).len() >= 3);
     }
 }

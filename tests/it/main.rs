@@ -60,6 +60,7 @@ mod signals;
 mod slow_reader;
 mod small_buffer;
 mod sockets;
+mod socks;
 mod starttls;
 mod starttls_programs;
 mod statistics;

@@ -6,6 +6,7 @@ mod layers;
 mod refused;
 mod refused_health;
 mod refused_layers;
+mod refused_ways;
 mod resolver;
 
 use super::raw::Document;

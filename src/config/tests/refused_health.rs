@@ -77,7 +77,7 @@ fn checks_that_cannot_be_made_as_connections_are() {
         (
             "{ address = \"127.0.0.1:2\", proxy = { kind = \"socks5\", address = \"127.0.0.1:3\" } }",
             "\"tcp\"",
-            "5:9: error: `check` where `connect` has a `proxy`",
+            "5:9: error: `check` where `connect` goes through a `proxy`",
         ),
     ] {
         let (result, _directory) = load_files(&[("tunnel.conf", text(connect, check).as_bytes())]);

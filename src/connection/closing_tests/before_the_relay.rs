@@ -2,7 +2,8 @@
 //! Ends in the handshake with the client (rows h) and on the way to the server (rows c).
 
 use super::super::closing_stage::{LAYERS, SECOND, Stage, TIMEOUTS, reset};
-use super::super::{context::Ctx, pair::Pair};
+use super::super::context::Ctx;
+use super::super::pair::{Awaits, Pair};
 use super::{CLIENT, READ_CLIENT, SERVER, breaks, bytes, bytes_and_end, end, word};
 use crate::error::{Break, Flaw, Reason};
 use crate::handshake::{For, Progress, Step};
@@ -189,5 +190,36 @@ fn c4_a_server_that_takes_too_long_resets_the_client() {
         stage.pass(TIMEOUTS.connect);
         assert_eq!(stage.reason(), "connect-timeout");
         assert_eq!((stage.told(CLIENT), stage.told(SERVER)), (vec![Told::Reset], vec![Told::Reset]));
+    }
+}
+
+/// A client that has asked to be told, as one of mode "socks" has.
+const ASKED: Step = Step {
+    name: "asking",
+    run: |pair: &mut Pair, _: &_, _: &mut Ctx| {
+        pair.facts.awaits = Awaits::Socks4;
+        Ok(Progress::Done)
+    },
+    expired: |_, _, _| None,
+};
+
+#[test]
+fn c5_a_client_that_waits_for_it_is_told_the_failure_and_heard_out() {
+    let answer = std::str::from_utf8(&[0, 91, 0, 0, 0, 0, 0, 0]).unwrap().to_owned();
+    for layers in LAYERS {
+        for late in [false, true] {
+            let mut stage = Stage::with_steps(layers, &[ASKED, server_step(true)]);
+            if late {
+                stage.pass(TIMEOUTS.connect);
+            } else {
+                stage.says(SERVER, b"", Source::Broken(reset()));
+            }
+            assert_eq!(stage.told(CLIENT), bytes_and_end(&answer, layers.0));
+            stage.says(CLIENT, b"and another thing", Source::Empty);
+            assert!(stage.lives() && stage.has_read_all(CLIENT));
+            stage.says(CLIENT, b"", Source::Broken(if layers.0 { Break::Truncated } else { reset() }));
+            assert_eq!(stage.reason(), if late { "connect-timeout" } else { "server-reset" });
+            assert_eq!(stage.told(CLIENT), [], "no reset");
+        }
     }
 }

@@ -141,7 +141,7 @@ fn reload(view: &View<'_>) -> Reload {
         refused: running.refused,
         last: running.last_load,
         ok: running.last_ok,
-        messages: running.messages.clone(),
+        messages: running.messages.to_vec(),
         in_effect_since: running.in_effect_since,
     }
 }

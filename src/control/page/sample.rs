@@ -9,13 +9,19 @@ use crate::control::model::{
 };
 use crate::policy::access::Level;
 use serde_json::Value;
+use std::sync::Arc;
 
 const NOW: f64 = 1_795_291_290.0;
 const DAY: f64 = 86_400.0;
 
 /// Everything there may be, as an administrator sees it.
 pub(super) fn sight() -> Sight {
-    Sight { snapshot: snapshot(), failures: failures(), effective: EFFECTIVE.to_owned(), level: Level::Admin }
+    Sight {
+        snapshot: snapshot().into(),
+        failures: failures(),
+        effective: EFFECTIVE.into(),
+        level: Level::Admin,
+    }
 }
 
 /// The same with every text replaced by `text`.
@@ -24,9 +30,9 @@ pub(super) fn hostile(text: &str) -> Sight {
     let snapshot = json(serde_json::to_value(snapshot()).unwrap());
     let failures = json(serde_json::to_value(failures()).unwrap());
     Sight {
-        snapshot: serde_json::from_value(snapshot).unwrap(),
+        snapshot: Arc::new(serde_json::from_value(snapshot).unwrap()),
         failures: serde_json::from_value(failures).unwrap(),
-        effective: format!("{text}\n{text} = {text}\n[{text}]\n# {text}"),
+        effective: format!("{text}\n{text} = {text}\n[{text}]\n# {text}").into(),
         level: Level::Admin,
     }
 }
