@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks and pauses that are refused, each with what is said about it.
 
-use super::checked;
+use super::{checked, load_files};
 
 const SERVICE: &str = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\nconnect = \"127.0.0.1:2\"\n";
 
@@ -48,6 +48,10 @@ fn checks_that_cannot_be() {
             "[[service.route]]\nsni = [\"a\"]\naction = \"reject\"\ncheck = \"tcp\"",
             "8:9: error: `check` beside",
         ),
+        (
+            "[[service.route]]\nsni = [\"a\"]\n[[service.route.server]]\naddress = \"h:1\"\ncheck = 1",
+            "9:9: error: `check` must be the kind",
+        ),
     ] {
         let rendered = checked(&format!("{SERVICE}{text}\n")).1.to_string();
         assert!(
@@ -55,8 +59,4 @@ fn checks_that_cannot_be() {
             "{text}\n{rendered}"
         );
     }
-    let service = SERVICE.lines().take(3).collect::<Vec<_>>().join("\n");
-    let text = format!("{service}\nserver = [{{ address = \"h:1\", check = 1 }}]\n");
-    let rendered = checked(&text).1.to_string();
-    assert!(rendered.contains("t.conf:4:38: error: `check` must be the kind"), "{rendered}");
 }
