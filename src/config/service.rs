@@ -61,12 +61,7 @@ pub(super) fn check<'t>(
     let frame = Frame { called: &called, mode: mode.unwrap_or(MODES[0]), mode_place, directory };
     let mut needs = Needs::default();
 
-    let accept = fields.get("accept");
-    if fields.lacks("accept") {
-        let finding = report.missing(fields.place, format!("{called} has no `accept`"));
-        finding.help("add, for example, accept = \"127.0.0.1:8443\"");
-    }
-    let accept = accept.and_then(|node| side::check_accept(node, directory, report));
+    let accept = check_accept(fields, frame, report);
     let accept_tls = check_accept_tls(fields, accept.as_ref(), directory, &mut needs, report);
     let connect = check_connect(fields, frame, mode.is_some(), &mut needs, report);
     let rules =
@@ -85,7 +80,7 @@ pub(super) fn check<'t>(
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
-    refuse_in_health(fields, frame, accept.as_ref(), report);
+    refuse_in_health(fields, accept.as_ref(), frame, report);
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
@@ -120,23 +115,37 @@ pub(super) fn check<'t>(
         rules,
         routes,
     };
-    tls_client::check_known(&service, report);
-    let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
-    ways.for_each(|connect| socks::check_connect(connect, frame, report));
+    check_ways(&service, frame, report);
     service
 }
 
-/// Refuses what decides on clients by what they say, in the mode that does not listen to them.
-fn refuse_in_health(fields: Fields<'_>, frame: Frame<'_>, accept: Option<&Accept<'_>>, report: &mut Report) {
+/// Reads `accept`.
+fn check_accept<'t>(fields: Fields<'t>, frame: Frame<'_>, report: &mut Report) -> Option<Accept<'t>> {
+    if fields.lacks("accept") {
+        let finding = report.missing(fields.place, format!("{} has no `accept`", frame.called));
+        finding.help("add, for example, accept = \"127.0.0.1:8443\"");
+    }
+    side::check_accept(fields.get("accept")?, frame.directory, report)
+}
+
+/// Reports what has no meaning where everybody is answered at once.
+fn refuse_in_health(fields: Fields<'_>, accept: Option<&Accept<'_>>, frame: Frame<'_>, report: &mut Report) {
     if frame.mode.name != HEALTH {
         return;
     }
-    let proxy_node = accept.and_then(|accept| accept.proxy_node);
-    let accept_tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
-    let others = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
-    for node in others.chain(proxy_node).chain(accept_tls) {
+    let keys = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+    let proxy = accept.and_then(|accept| accept.proxy_node);
+    let tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
+    for node in keys.chain(proxy).chain(tls) {
         refuse_in_mode(node, HEALTH, frame.mode_place, report);
     }
+}
+
+/// Whether the ways to the servers fit the mode, and what is known of clients.
+fn check_ways(service: &ServiceSettings, frame: Frame<'_>, report: &mut Report) {
+    tls_client::check_known(service, report);
+    let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
+    ways.for_each(|connect| socks::check_connect(connect, frame, report));
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

@@ -80,8 +80,8 @@ pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
             _ => 503,
         }),
     };
-    // Whatever there is of a server is not waited for while the client is heard out.
-    if let Some(server) = pair.server.take() {
+    // The client gets an end in order; a server that has been spoken to shall not take it for one.
+    if let Some(server) = &pair.server {
         server.stream.reset_on_close();
     }
     pair.client.write(&words, &mut ctx.buffers.scratch);

@@ -17,7 +17,7 @@ use crate::policy::service::Service;
 use crate::policy::socks::Users;
 use crate::policy::target::Requested;
 use crate::wire::destination::Destination;
-use crate::wire::socks5::{self, Method, Methods};
+use crate::wire::socks5::{self, Login, Method, Methods};
 use crate::wire::{Parsed, http_connect, socks4};
 
 pub const STEP: Step = Step { name: "hearing where the client wants to go", run, expired: client_too_slow };
@@ -29,7 +29,7 @@ const REQUEST: u8 = 2;
 /// A message of the client.
 enum Said {
     Methods(Methods),
-    Login(Box<[u8]>, Box<[u8]>),
+    Login(Login),
     Five(socks5::Request),
     Four(socks4::Request),
     Http(http_connect::Request),
@@ -59,7 +59,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 };
                 continue;
             }
-            Said::Login(user, password) => {
+            Said::Login((user, password)) => {
                 let known = users.is_some_and(|users| users.knows(&user, &password));
                 tell(pair, &socks5::login_answer(known), ctx);
                 if !known {
@@ -98,7 +98,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 /// What comes next, by what came before.
 fn parse(stage: u8, bytes: &[u8]) -> Parsed<Said> {
     match (stage, bytes.first()) {
-        (LOGIN, _) => map(socks5::parse_login(bytes), |(user, password)| Said::Login(user, password)),
+        (LOGIN, _) => map(socks5::parse_login(bytes), Said::Login),
         (REQUEST, _) => map(socks5::parse_request(bytes), Said::Five),
         (_, Some(&socks5::VERSION)) => map(socks5::parse_greeting(bytes), Said::Methods),
         (_, Some(&socks4::VERSION)) => map(socks4::parse_request(bytes), Said::Four),
@@ -127,7 +127,7 @@ fn choose(offered: Methods, users: Option<&Users>) -> Method {
 fn check_http_login(
     pair: &mut Pair,
     users: Option<&Users>,
-    login: Option<(Box<[u8]>, Box<[u8]>)>,
+    login: Option<Login>,
     ctx: &mut Ctx,
 ) -> Result<(), Reason> {
     let Some(users) = users else { return Ok(()) };

@@ -3,13 +3,14 @@
 //!
 //! Invariant: how long it takes to refuse a login tells neither a name nor a part of a password.
 
+use crate::wire::socks5::Login;
 use std::fmt;
 
 /// `socks.users`: names and passwords, each of 1 to 255 bytes.
-pub struct Users(Box<[(Box<[u8]>, Box<[u8]>)]>);
+pub struct Users(Box<[Login]>);
 
 impl Users {
-    pub fn new(users: impl IntoIterator<Item = (Box<[u8]>, Box<[u8]>)>) -> Self {
+    pub fn new(users: impl IntoIterator<Item = Login>) -> Self {
         Self(users.into_iter().collect())
     }
 

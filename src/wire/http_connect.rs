@@ -6,6 +6,7 @@
 //! is connected, whatever the head says of lengths (RFC 9110: a 2xx answer to CONNECT has no content); heads are bounded.
 
 use super::destination::Destination;
+use super::socks5::Login;
 use super::{Parsed, base64};
 use httparse::{EMPTY_HEADER, Header, Response, Status};
 
@@ -30,7 +31,7 @@ pub enum Request {
     Connect {
         to: Destination,
         /// The name and the password it gives, if it gives any that can be read.
-        login: Option<(Box<[u8]>, Box<[u8]>)>,
+        login: Option<Login>,
     },
     /// Another method.
     Other,
@@ -114,7 +115,7 @@ pub fn parse_request(bytes: &[u8]) -> Parsed<Request> {
 }
 
 /// The name and the password in `Proxy-Authorization`; nothing where it stands twice.
-fn login(headers: &[Header<'_>]) -> Option<(Box<[u8]>, Box<[u8]>)> {
+fn login(headers: &[Header<'_>]) -> Option<Login> {
     let mut given = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("proxy-authorization"));
     let value = given.next().filter(|_| given.next().is_none())?.value.trim_ascii();
     let (scheme, rest) = value.split_at_checked(6)?;

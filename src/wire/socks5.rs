@@ -21,6 +21,9 @@ const LOGIN: u8 = 1;
 /// The most bytes that any message has: a login with both parts as long as they can be.
 pub const MAX_MESSAGE: usize = 3 + 255 + 255;
 
+/// A name and a password, as somebody gives them.
+pub type Login = (Box<[u8]>, Box<[u8]>);
+
 /// How a client may say who it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Methods {
@@ -131,7 +134,7 @@ pub fn login(user: &[u8], password: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a client's login: name and password.
-pub fn parse_login(bytes: &[u8]) -> Parsed<(Box<[u8]>, Box<[u8]>)> {
+pub fn parse_login(bytes: &[u8]) -> Parsed<Login> {
     let mut reader = Reader(bytes);
     match reader.u8() {
         None => return Parsed::More,
