@@ -357,7 +357,7 @@ fn a_reload_that_is_refused_leaves_the_interface_as_it_was() {
     // The interface could move, and then the log cannot be opened.
     asked.tunnel.rewrite(&Asked::config(&control(other, "0666"), &asked.backend));
     let text = fs::read_to_string(asked.tunnel.config_file()).unwrap();
-    let target = format!("target = \"{}/none/log\"", asked.tunnel.dir().display());
+    let target = format!("target = \"file:{}/none/log\"", asked.tunnel.dir().display());
     let text = text.replacen("target = \"stderr\"", &target, 1);
     fs::write(asked.tunnel.config_file(), text).unwrap();
     refused("cannot open the log");
