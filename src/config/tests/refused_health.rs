@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks and pauses that are refused, each with what is said about it.
 
-use super::{checked, load_files};
+use super::checked;
 
 const SERVICE: &str = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\nconnect = \"127.0.0.1:2\"\n";
 
