@@ -5,14 +5,16 @@
 //! [`MOST`] bytes, takes no more than [`READS`] reads, and tells exactly one outcome. A TLS session that was agreed on goes
 //! with it: nothing of a check is ever resumed, nor resumes what connections have agreed on.
 
-use super::target::Asked;
+use super::target::{Asked, Way};
 use crate::error::Break;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::policy::health::{Outcome, Status};
+use crate::policy::outgoing::{self as policy, Outgoing};
 use crate::stats::Clock;
 use crate::stream::tls::Handshake;
 use crate::stream::{Scratch, Sink, Source, Stream};
 use crate::sys::address::Address;
+use crate::sys::outgoing;
 use crate::sys::socket::{Connecting, Socket, is_our_lack};
 use crate::wire::checks::{Judged, MOST, Talk, Text, excerpt};
 use crate::wire::proxy_header::{self, Header};
@@ -440,7 +442,10 @@ impl Handler for Probe {
 /// Begins to connect, and asks at once how that stands: on this machine it is there by now, if anybody listens.
 fn begin(asked: &Asked, address: &Address, ctx: &mut Round) -> io::Result<(Socket, Connecting)> {
     if !asked.only_knocks() {
-        let (socket, state) = Socket::connect(address)?;
+        let (socket, state) = match &asked.way {
+            Some(Way(way)) => set_out(way, address),
+            None => Socket::connect(address),
+        }?;
         let state = if state == Connecting::InProgress { socket.connect_again(address)? } else { state };
         return Ok((socket, state));
     }
@@ -451,6 +456,16 @@ fn begin(asked: &Asked, address: &Address, ctx: &mut Round) -> io::Result<(Socke
         state = socket.connect_again(address)?;
     }
     Ok((socket, state))
+}
+
+/// Begins to connect as connections of the route do; but where those come from their client, this comes from us.
+fn set_out(way: &Outgoing, address: &Address) -> io::Result<(Socket, Connecting)> {
+    // That an option is refused is told of connections.
+    let mut told_elsewhere = |_| ();
+    if way.sources.contains(&policy::Source::Client) {
+        return outgoing::connect(address, &way.socket, outgoing::From::Any, false, &mut told_elsewhere);
+    }
+    way.connect(address, &Address::Unnamed, false, &mut told_elsewhere)
 }
 
 /// Keeps a socket that has knocked at `address` for the next who will. Nothing was said, so nothing is lost by a reset.

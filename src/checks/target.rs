@@ -5,6 +5,7 @@ use crate::connection::plan::Plan;
 use crate::log::Log;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::{Change, Outcome, Told, tell};
+use crate::policy::outgoing::Outgoing;
 use crate::policy::resolved::Place;
 use crate::policy::service::Route;
 use crate::policy::tls_client::ClientTls;
@@ -38,6 +39,7 @@ pub(super) struct Asked {
     pub(super) tls: Option<Tls>,
     /// A PROXY header that says that the connection is our own goes ahead.
     pub(super) header: Option<Version>,
+    pub(super) way: Option<Way>,
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
 }
@@ -45,7 +47,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether all it asks is whether somebody listens.
     pub(super) fn only_knocks(&self) -> bool {
-        matches!((self.protocol.talk, &self.tls), (Talk::Connect, None))
+        matches!((self.protocol.talk, &self.tls, &self.way), (Talk::Connect, None, None))
     }
 
     /// Its addresses as they are now, to be tried in turn until one takes a connection; none while its name leads nowhere.
@@ -72,6 +74,24 @@ impl Eq for Tls {}
 impl Hash for Tls {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.policy.id(), &self.name).hash(state);
+    }
+}
+
+/// How connections of its route set out: from where, and by which socket options. Each load makes new ones.
+#[derive(Clone, Debug)]
+pub(super) struct Way(pub(super) Arc<Outgoing>);
+
+impl PartialEq for Way {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Way {}
+
+impl Hash for Way {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
     }
 }
 
@@ -111,6 +131,7 @@ impl User {
 }
 
 /// Everything that `plans` want to be checked.
+#[expect(clippy::mutable_key_type, reason = "a place is compared by where it is kept, which never changes")]
 pub fn targets(plans: &[Arc<Plan>]) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     let mut known: HashMap<Asked, usize> = HashMap::new();
@@ -145,6 +166,7 @@ fn asked(plan: &Arc<Plan>, number: usize, route: &Route, alike: &[Server]) -> Op
         tls: tls.map(|policy| Tls { policy, name: server.tls_name.clone() }),
         // Another port is another service, which knows nothing of the header.
         header: route.send_proxy.filter(|_| speaks && check.port.is_none()).map(|send| send.version),
+        way: route.outgoing.clone().map(Way),
         interval: check.interval,
         timeout: check.timeout,
     };

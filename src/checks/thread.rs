@@ -252,6 +252,10 @@ impl Checking {
     }
 
     /// Takes over what is to be checked from now on. What stays keeps its time and the check that runs.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "a place is compared by where it is kept, which never changes"
+    )]
     fn hear(&mut self) {
         let Some(targets) = self.shared.orders.pop() else { return };
         let mut known: HashMap<Arc<Asked>, (Instant, Key)> = HashMap::new();

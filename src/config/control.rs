@@ -11,7 +11,7 @@ use super::raw::{At, Fields, Node};
 use super::report::{Place, Report};
 use super::settings::{CONTROL_MODE, Control};
 use super::tables;
-use crate::policy::access::{ControlSettings, ControlSocket, Level};
+use crate::policy::access::{ControlSettings, ControlSocket, Level, Token};
 use crate::sys::address::Address;
 use crate::sys::identity;
 use std::fs;
@@ -216,7 +216,11 @@ pub(super) fn load(control: &Control, report: &mut Report) -> ControlSettings {
         groups,
     });
     let tokens = control.tokens.iter();
-    let tokens = tokens.filter_map(|(path, level)| Some((token(&path.value, path.place, report)?, *level)));
+    let tokens = tokens.filter_map(|(path, level)| {
+        let secret = token(&path.value, path.place, report)?;
+        let name = path.value.file_name().unwrap_or_default().to_string_lossy().into();
+        Some(Token { name, secret, level: *level })
+    });
     ControlSettings {
         socket,
         http: control.http,

@@ -313,7 +313,7 @@ impl Loader<'_> {
             let addresses = self.resolve(endpoint).unwrap_or_default().into_iter();
             return addresses.map(|address| (name.into(), address.into())).collect();
         };
-        let parts = expand.or(matches!(question, Question::Service(_)).then_some(EXPAND));
+        let parts = expand.or_else(|| matches!(question, Question::Service(_)).then_some(EXPAND));
         let known = self.known.entry((question, parts.unwrap_or(1)));
         let watch = known.or_insert_with_key(|(question, places)| {
             let watch = Arc::new(Watch::new(question.clone(), *places));

@@ -70,7 +70,7 @@ pub(super) fn check(node: Node<'_>, directory: &Path, report: &mut Report) -> Se
     settings.timeout = fields.get("timeout").and_then(|node| node.duration(TIMEOUT, report));
     settings.attempts = fields.get("attempts").and_then(|node| node.integer(ATTEMPTS, report));
     if settings.min > settings.max {
-        let node = fields.get("max").or(fields.get("min")).unwrap_or(node);
+        let node = fields.get("max").or_else(|| fields.get("min")).unwrap_or(node);
         report
             .error(node.place, "`max` is less than `min`")
             .help("an answer is kept for a time between the two");

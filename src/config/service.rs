@@ -80,10 +80,11 @@ pub(super) fn check<'t>(
     let starttls = accept.as_ref().and_then(|accept| accept.starttls);
     starttls::check_service(starttls, accept_tls.as_ref(), connect.as_ref(), &routes, report);
     let proxy_node = accept.as_ref().and_then(|accept| accept.proxy_node);
-    refuse_in_health(fields, accept.as_ref(), frame, report);
+    refuse_in_health(fields, frame, accept.as_ref(), report);
     let peek = needs.peek(fields.get("peek"), proxy_node.is_some(), report);
     if let (Some(node), true) = (proxy_node, accept.as_ref().is_some_and(Accept::confirms)) {
         refuse_confirm(node, frame, peek, needs.terminates_at(), report);
+        starttls::check_confirm(node, connect.as_ref(), &routes, report);
     }
     let monitor = fields.get("monitor").and_then(|node| reply::check_monitor(node, directory, report));
     let buffer = fields.get("buffer").and_then(|node| node.size(BUFFERS, report));
@@ -127,24 +128,24 @@ fn check_accept<'t>(fields: Fields<'t>, frame: Frame<'_>, report: &mut Report) -
     side::check_accept(fields.get("accept")?, frame.directory, report)
 }
 
-/// Reports what has no meaning where everybody is answered at once.
-fn refuse_in_health(fields: Fields<'_>, accept: Option<&Accept<'_>>, frame: Frame<'_>, report: &mut Report) {
-    if frame.mode.name != HEALTH {
-        return;
-    }
-    let keys = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
-    let proxy = accept.and_then(|accept| accept.proxy_node);
-    let tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
-    for node in keys.chain(proxy).chain(tls) {
-        refuse_in_mode(node, HEALTH, frame.mode_place, report);
-    }
-}
-
 /// Whether the ways to the servers fit the mode, and what is known of clients.
 fn check_ways(service: &ServiceSettings, frame: Frame<'_>, report: &mut Report) {
     tls_client::check_known(service, report);
     let ways = service.routes.iter().filter_map(|route| route.connect.as_ref()).chain(&service.connect);
     ways.for_each(|connect| socks::check_connect(connect, frame, report));
+}
+
+/// Refuses what decides on clients by what they say, in the mode that does not listen to them.
+fn refuse_in_health(fields: Fields<'_>, frame: Frame<'_>, accept: Option<&Accept<'_>>, report: &mut Report) {
+    if frame.mode.name != HEALTH {
+        return;
+    }
+    let proxy_node = accept.and_then(|accept| accept.proxy_node);
+    let accept_tls = accept.and_then(|accept| accept.starttls_node.or(accept.tls));
+    let others = ["peek", "monitor", "limit", "rule", "route"].into_iter().filter_map(|key| fields.get(key));
+    for node in others.chain(proxy_node).chain(accept_tls) {
+        refuse_in_mode(node, HEALTH, frame.mode_place, report);
+    }
 }
 
 /// The name of a service, which nobody before may have had; `names` are those so far.

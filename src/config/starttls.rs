@@ -8,7 +8,7 @@ use super::report::{Place, Report};
 use super::settings::{ConnectSettings, RouteSettings, Tls};
 use crate::policy::service::{AskTls, RouteAction};
 use crate::policy::tls_spec::ServerTlsSpec;
-use crate::wire::starttls::{PROTOCOLS, Protocol};
+use crate::wire::starttls::{Opening, PROTOCOLS, Protocol};
 
 fn check_protocol(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
     let protocols = PROTOCOLS.map(|protocol| (protocol.name, protocol));
@@ -80,6 +80,25 @@ pub(super) fn check_service(
     let own = routes.iter().filter_map(|route| route.connect.as_ref());
     for other in connect.into_iter().chain(own).filter_map(|connect| connect.starttls) {
         check_same(starttls, other.value.protocol, other.place, report);
+    }
+}
+
+/// Whether a client must speak before its `confirm`, which is at `node`, can be: it waits for that.
+pub(super) fn check_confirm(
+    node: Node<'_>,
+    connect: Option<&ConnectSettings>,
+    routes: &[RouteSettings],
+    report: &mut Report,
+) {
+    let ways = connect.into_iter().chain(routes.iter().filter_map(|route| route.connect.as_ref()));
+    let login = |asks: &At<AskTls>| matches!(asks.value.protocol.opening, Opening::Login);
+    for asks in ways.filter_map(|connect| connect.starttls).filter(login) {
+        let message =
+            format!("{:?} with `confirm`: the client's login comes before TLS", asks.value.protocol.name);
+        report
+            .error(asks.place, message)
+            .note(node.place, "`confirm` is set here")
+            .help("leave `confirm` out, or set `starttls` in the tunnel before this one");
     }
 }
 

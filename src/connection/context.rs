@@ -96,6 +96,8 @@ pub struct Visit {
     pub common_name: Option<Box<str>>,
     /// The name that TLS was agreed on for.
     pub asked_for: Option<Box<str>>,
+    /// TLS was agreed on for this connection.
+    pub tls: bool,
     /// It came over a unix socket, from nobody else.
     pub local: bool,
 }

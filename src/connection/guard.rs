@@ -19,6 +19,8 @@ pub struct Limit {
     wanted: AtomicUsize,
     /// Descriptors that are not connections'.
     own: AtomicU64,
+    /// Readers of the control interface that these leave room for.
+    readers: AtomicUsize,
     active: AtomicUsize,
     /// The most at once.
     peak: AtomicUsize,
@@ -35,6 +37,7 @@ impl Limit {
             most: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
             own: AtomicU64::new(0),
+            readers: AtomicUsize::new(usize::MAX),
             active: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             waiting: AtomicBool::new(false),
@@ -46,6 +49,16 @@ impl Limit {
     pub fn want(&self, wanted: usize, own: u64) {
         self.wanted.store(wanted, Ordering::Relaxed);
         self.own.store(own, Ordering::Relaxed);
+    }
+
+    /// So many readers are among the process's own descriptors.
+    pub fn want_readers(&self, readers: usize) {
+        self.readers.store(readers, Ordering::Relaxed);
+    }
+
+    /// How many readers there may be, as far as descriptors go.
+    pub fn readers(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
     }
 
     /// Gives the places that so many descriptors allow, at most those wanted; how many that are. At least one.

@@ -61,6 +61,8 @@ impl Plan {
             let confirms = service.proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm);
             let asked = route.upstream.requested.as_ref().is_some_and(|requested| requested.port.is_none());
             steps.extend((confirms || asked).then_some(answer::STEP));
+            // Who waits for that answer says nothing before, and must not hear anything else.
+            steps.extend(first_words(&service, route));
             let names = |steps: &[Step]| steps.iter().map(|step| step.name).collect::<Vec<_>>();
             match known.iter().find(|list| names(list) == names(&steps)) {
                 Some(list) => Arc::clone(list),
@@ -122,11 +124,9 @@ fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
 /// The steps of a route's way to its server. `greets`: the client was greeted in the server's stead.
 fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
     let asks = route.starttls.is_some();
-    let may_ask = asks && !greets && route.accept_tls.is_none();
     let login = |asks: AskTls| matches!(asks.protocol.opening, Opening::Login);
     let logs_in = route.starttls.is_some_and(login);
     iter::empty()
-        .chain(may_ask.then_some(starttls::PLAIN))
         .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
         .chain([connect::STEP])
         .chain(route.via.as_ref().map(|_| via_proxy::STEP))
@@ -137,6 +137,12 @@ fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
         .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
         .chain(logs_in.then_some(login::TO_ITS_END))
         .chain((greets && !asks).then_some(starttls::SWALLOW))
-        .chain((asks && !greets).then_some(starttls::GREET))
         .collect()
+}
+
+/// What is said with a client that knows nothing of STARTTLS with the server.
+fn first_words(service: &Service, route: &Route) -> impl Iterator<Item = Step> + use<> {
+    let unaware = route.starttls.is_some() && service.starttls.is_none();
+    let plain = (unaware && route.accept_tls.is_none()).then_some(starttls::PLAIN);
+    plain.into_iter().chain(unaware.then_some(starttls::GREET))
 }

@@ -294,7 +294,7 @@ mod tests {
     }
 
     fn running(plans: Vec<Arc<Plan>>) -> Running {
-        Running { plans, ..Running::default() }
+        Running { plans: plans.into(), ..Running::default() }
     }
 
     /// Kind, file and users of each, without the directory.

@@ -7,14 +7,16 @@
 //! the reader takes them (`listing.rs`). What changes something is an order to main (`order.rs`).
 
 pub mod answer;
-mod bind;
+pub mod bind;
 pub mod certificates;
 mod collect;
 pub mod command;
 pub mod http;
+pub mod kept;
 pub mod listing;
 pub mod metrics;
 pub mod model;
+mod note;
 pub mod order;
 mod output;
 pub mod page;

@@ -68,6 +68,7 @@ pub struct Process {
     pub lifetimes: Timing,
     pub failures: Vec<Failures>,
     pub tls: TlsShares,
+    pub names: Names,
     /// Of the last five minutes.
     pub history: History,
     /// What an operator should know: one sentence each, most urgent first ("certificate web.pem expires in 6 days").
@@ -264,6 +265,26 @@ pub struct Route {
     pub servers: Vec<Server>,
 }
 
+/// How names are resolved, for the life of the process.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Names {
+    /// Answers that are kept.
+    pub kept: u64,
+    /// Names that were answered by what is kept.
+    pub hits: u64,
+    /// Names that had to be asked for.
+    pub misses: u64,
+    /// Of those: there is no such name.
+    pub no_names: u64,
+    /// Of those: nobody could say.
+    pub unanswered: u64,
+    /// Messages sent to name servers.
+    pub queries: u64,
+    /// Tries that came to nothing.
+    pub failed_tries: u64,
+}
+
 /// A server of a route.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -272,11 +293,11 @@ pub struct Server {
     pub route: String,
     /// As configured.
     pub name: String,
-    /// What it resolved to.
+    /// Where it is; of several addresses that its name has now, the first; empty: its name has none.
     pub address: String,
     /// What the operator says: "ready", "drain" or "maint".
     pub admin: String,
-    /// What was seen of it: "up", "down" or "unchecked" by checks; "paused" after connections failed; "stopping" as the
+    /// What was seen of it: "unresolved" while its name has no address; "up", "down" or "unchecked" by checks; "paused" after connections failed; "stopping" as the
     /// operator says.
     pub state: String,
     /// In the present state since.

@@ -4,9 +4,11 @@
 //! Invariant: what was written is given back before more is put there, so the memory is that of what still waits and of
 //! what was put there last. Not here: how much may wait, and for how long (`reader.rs`).
 
+use super::kept::Shared;
 use crate::sys::socket::Socket;
 use std::io;
 use std::mem;
+use std::sync::Arc;
 
 /// Bytes given to the socket at once. A unix socket frees them together, so this is how finely the taking can be seen.
 const PIECE: usize = 16 << 10;
@@ -17,15 +19,18 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     /// So many of them have been written; 0 when there are none.
     written: usize,
+    /// What comes after those, and how much of it has been written.
+    shared: Option<(Arc<Shared>, usize)>,
 }
 
 impl Output {
     /// Bytes that wait.
     pub(super) fn pending(&self) -> usize {
         self.bytes.len() - self.written
+            + self.shared.as_ref().map_or(0, |(body, written)| body.len() - written)
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory of its own.
     pub(super) fn held(&self) -> usize {
         self.bytes.capacity()
     }
@@ -33,7 +38,16 @@ impl Output {
     /// Where more is appended.
     pub(super) fn end(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..mem::take(&mut self.written));
+        if let Some((body, written)) = self.shared.take() {
+            self.bytes.extend_from_slice(&body[written..]);
+        }
         &mut self.bytes
+    }
+
+    /// Appends `head`, and `body`, which is not copied.
+    pub(super) fn share(&mut self, head: Vec<u8>, body: Arc<Shared>) {
+        self.put(head);
+        self.shared = Some((body, 0));
     }
 
     /// Appends all of `bytes`.
@@ -50,17 +64,22 @@ impl Output {
     /// # Errors
     /// The socket's, unless it only takes nothing at the moment.
     pub(super) fn write(&mut self, socket: &Socket) -> io::Result<usize> {
-        let before = self.written;
-        while self.pending() > 0 {
-            let piece = PIECE.min(self.pending());
-            match socket.send(&self.bytes[self.written..self.written + piece]) {
+        let before = self.pending();
+        loop {
+            let (bytes, written): (&[u8], &mut usize) = match &mut self.shared {
+                _ if self.written < self.bytes.len() => (&self.bytes, &mut self.written),
+                Some((body, written)) => (body, written),
+                None => break,
+            };
+            let rest = bytes.get(*written..).unwrap_or_default();
+            match socket.send(&rest[..PIECE.min(rest.len())]) {
                 Ok(0) => break,
-                Ok(bytes) => self.written += bytes,
+                Ok(bytes) => *written += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        let taken = self.written - before;
+        let taken = before - self.pending();
         if self.pending() == 0 {
             *self = Self::default();
         }

@@ -138,7 +138,10 @@ fn stuck(worker: &Worker) -> Option<Problem> {
 
 /// Of one route: that no server is left, or those that are down.
 fn servers(route: &Route) -> Vec<Problem> {
-    let is_out = |server: &&Server| server.state == "down" || matches!(&*server.admin, "maint" | "drain");
+    let is_out = |server: &&Server| {
+        matches!(&*server.state, "down" | "unresolved") || matches!(&*server.admin, "maint" | "drain")
+    };
+    let unresolved = route.servers.iter().find(|server| server.state == "unresolved");
     let down: Vec<&Server> = route.servers.iter().filter(|server| server.state == "down").collect();
     let Some(first) = route.servers.first() else { return Vec::new() };
     let place = if route.name == "default" {
@@ -147,9 +150,13 @@ fn servers(route: &Route) -> Vec<Problem> {
         format!("{}/{}", first.service, route.name)
     };
     if route.servers.iter().filter(is_out).count() == route.servers.len() {
-        let text = match down.first() {
-            None => format!("every server of {place} was taken out by hand: put one back in"),
-            Some(one) => {
+        let text = match (down.first(), unresolved) {
+            (None, Some(one)) => format!(
+                "no server of {place} has an address: see whether {} is in DNS, and whether the name servers answer",
+                one.name
+            ),
+            (None, None) => format!("every server of {place} was taken out by hand: put one back in"),
+            (Some(one), _) => {
                 format!(
                     "no server of {place} is left{}: see whether {} runs and is reachable",
                     because(one),

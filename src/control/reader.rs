@@ -15,6 +15,7 @@ use super::state::{Asked, SILENCE, State};
 use super::stint::Stint;
 use crate::connection::walk::Page;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
+use crate::log;
 use crate::policy::access::Level;
 use crate::sys::socket::Socket;
 use std::io;
@@ -80,7 +81,7 @@ pub struct Reader {
     taken: u64,
     /// Of what was taken, what its peer had read when the deadline was armed.
     delivered: u64,
-    /// When it last took or sent something.
+    /// When it last took something of an answer, or had a request whole.
     moved: Instant,
     /// What of its memory the state knows of.
     held: usize,
@@ -188,6 +189,10 @@ impl Reader {
         self.local
     }
 
+    pub fn visitor(&self) -> &Visitor {
+        &self.visitor
+    }
+
     /// Since when it has been still: it neither takes nor says anything, and nobody but itself is to blame.
     pub fn still_since(&self) -> Option<Instant> {
         let waits = matches!(self.busy, Busy::Listing(_) | Busy::Order(..)) && self.output.pending() == 0;
@@ -213,6 +218,8 @@ impl Reader {
             let step = self.step(state);
             state.stint.rest();
             match step {
+                // Others have their turn, and what is held is looked at.
+                Step::Next if state.stint.is_long() => break,
                 Step::Next => {}
                 Step::Wait => {
                     verdict = Some(self.wait());
@@ -221,7 +228,8 @@ impl Reader {
                 Step::Close(gone) => return Verdict::Close(gone),
             }
         }
-        let held = self.output.held() + self.input.capacity();
+        let gathered = if let Busy::Listing(underway) = &self.busy { underway.format.held() } else { 0 };
+        let held = self.output.held() + self.input.capacity() + gathered;
         state.hold(mem::replace(&mut self.held, held), held);
         // Others have their turn first.
         verdict.unwrap_or_else(|| {
@@ -254,6 +262,7 @@ impl Reader {
     }
 
     fn take_request(&mut self, state: &mut State) -> Step {
+        self.visitor.level = self.visitor.who.level(&state.settings);
         match self.talk.request(&mut self.input, &self.visitor, state) {
             Request::More if self.ended => return Step::Close(Gone::Done),
             Request::More if self.input.len() >= self.input_bound() => return self.leave(),
@@ -261,6 +270,7 @@ impl Reader {
             Request::End => self.then = Then::Close,
             Request::Answer(answer) => {
                 self.requests += 1;
+                self.moved = state.now;
                 self.begin(answer, state);
             }
         }
@@ -278,6 +288,10 @@ impl Reader {
         match answer {
             Answer::Whole(bytes, then) => {
                 self.output.put(bytes);
+                self.then = then;
+            }
+            Answer::Shared(head, body, then) => {
+                self.output.share(head, body);
                 self.then = then;
             }
             Answer::List(list) => {
@@ -312,6 +326,7 @@ impl Reader {
             Asked::Refused => underway.listing.pass_over(),
             Asked::Ended => underway.listing.skip(),
             Asked::Through => {
+                underway.format.look(state);
                 underway.format.tail(&underway.listing.end(), self.output.end());
                 state.leave(&underway.listing);
                 self.busy = Busy::No;
@@ -331,15 +346,12 @@ impl Reader {
     }
 
     /// Reads what has come, within bounds; an error is the end.
-    fn read(&mut self, now: Instant) -> io::Result<()> {
+    fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; READ];
         match self.socket.recv(&mut buffer) {
             Ok(0) => self.ended = true,
             Ok(_) if matches!(self.busy, Busy::Leaving) => {}
-            Ok(bytes) => {
-                self.input.extend_from_slice(&buffer[..bytes]);
-                self.moved = now;
-            }
+            Ok(bytes) => self.input.extend_from_slice(&buffer[..bytes]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -433,7 +445,7 @@ impl Handler for Box<Reader> {
     }
 
     fn ready(&mut self, _: Leg, ready: Ready, state: &mut State) -> Verdict<Gone> {
-        if ready.failed && !ready.read || ready.read && self.read(state.now).is_err() {
+        if ready.failed && !ready.read || ready.read && self.read().is_err() {
             return Verdict::Close(Gone::Broken);
         }
         self.advance(state)
@@ -487,8 +499,14 @@ impl Handler for Box<Reader> {
         self.advance(state)
     }
 
-    fn closed(self, _: Gone, state: &mut State) {
+    fn closed(self, gone: Gone, state: &mut State) {
         state.hold(self.held, 0);
+        if matches!(gone, Gone::Fault) {
+            let line = state.sources.log.line(log::Level::Error, "control-failed");
+            line.field("error", "a defect in the program ended a reader")
+                .field("by", &self.visitor.name)
+                .send();
+        }
         match &self.busy {
             Busy::Listing(underway) => state.drop_listing(&underway.listing),
             Busy::Order(number, _) => state.drop_order(*number),

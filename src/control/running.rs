@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What main publishes of itself, whole, whenever it changes: the configuration in effect and how it came to be.
+//! What main publishes of itself, whole, whenever it changes: the configuration in effect and how it came to be. What may be
+//! long is shared, so that publishing costs main next to nothing.
 
 use crate::connection::plan::Plan;
 use crate::stats::Scope;
@@ -13,17 +14,17 @@ pub struct Running {
     /// The configuration file.
     pub config: String,
     /// What it means, with every default (`tunnel -T`).
-    pub effective: String,
+    pub effective: Arc<str>,
     /// Services in configuration order.
-    pub plans: Vec<Arc<Plan>>,
-    pub listeners: Vec<Listening>,
+    pub plans: Arc<[Arc<Plan>]>,
+    pub listeners: Arc<[Listening]>,
     /// Loads that took effect, and that were refused.
     pub applied: u64,
     pub refused: u64,
     /// The last load: when (seconds since 1970), whether it took effect, errors or warnings.
     pub last_load: f64,
     pub last_ok: bool,
-    pub messages: Vec<String>,
+    pub messages: Arc<[String]>,
     /// When the one in effect was loaded.
     pub in_effect_since: f64,
     pub max_connections: usize,

@@ -7,6 +7,7 @@
 
 use super::certificates::Certificates;
 use super::collect::Collected;
+use super::kept::Kept;
 use super::listing::{Cursor, Listing};
 use super::order::{Order, Orders};
 use super::running::Running;
@@ -20,6 +21,8 @@ use crate::daemon::queue::Queue;
 use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
+use crate::policy::access::ControlSettings;
+use crate::resolver::Current;
 use crate::stats::Registry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,6 +53,7 @@ pub struct Sources {
     pub ids: Arc<AtomicU64>,
     pub running: View<Running>,
     pub log: Log,
+    pub resolver: Current,
     /// How many workers there are.
     pub workers: usize,
 }
@@ -58,6 +62,8 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct State {
     pub now: Instant,
+    /// Who may do what, as it is in effect.
+    pub settings: Arc<ControlSettings>,
     pub sources: Sources,
     /// Who waits for a page of which listing, and from which worker.
     listings: HashMap<u64, (Key, usize)>,
@@ -73,6 +79,7 @@ pub struct State {
     pub(super) stint: Stint,
     pub(super) certificates: Certificates,
     pub(super) collected: Collected,
+    pub(super) kept: Kept,
 }
 
 /// A listing that was left off, for whoever goes on with it.
@@ -89,6 +96,7 @@ impl State {
         let heard = vec![now; sources.workers].into();
         Self {
             now,
+            settings: Arc::default(),
             sources,
             listings: HashMap::new(),
             orders: HashMap::new(),
@@ -99,6 +107,7 @@ impl State {
             stint: Stint::begin(),
             certificates: Certificates::default(),
             collected: Collected::new(now),
+            kept: Kept::default(),
         }
     }
 
@@ -197,9 +206,9 @@ impl State {
         self.held = (self.held + now).saturating_sub(before);
     }
 
-    /// Bytes that wait in all readers' buffers.
+    /// Bytes that wait for all readers; what several are given counts once.
     pub fn held(&self) -> usize {
-        self.held
+        self.held + self.kept.held()
     }
 
     fn tell(&self, worker: usize, walk: Walk) {

@@ -10,6 +10,7 @@ use crate::daemon::inbox::Inboxes;
 use crate::daemon::queue::Queue;
 use crate::live::View;
 use crate::log::{Level, Log};
+use crate::resolver::Current;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) fn sources(workers: usize, bell: Arc<EventFd>) -> Sources {
         ids: Arc::default(),
         running: View::new(Arc::default()),
         log,
+        resolver: Current::default(),
         workers,
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The control thread: one event loop of readers, beside the workers' and of the same make.
 //!
-//! Nothing here is waited for by a worker, and by main only when it binds: they drop what they have to say into bounded
-//! queues and ring the bell. So a reader that is slow, or a thousand of them, delays other readers at most, and by a bounded
-//! turn. When there is no room for one more reader, the one goes that has been still for longest; where nobody is still, who
+//! Nothing here is waited for, by a worker or by main: they drop what they have to say into bounded queues and ring the
+//! bell (main waits [`FAREWELL`] at its end). A turn is one piece of work for one reader, so what it holds is looked at, and
+//! what others say is heard, after each; a reader that is slow, or a thousand of them, delay other readers at most. When there is no room for one more reader, the one goes that has been still for longest; where nobody is still, who
 //! comes is turned away. The thread has less of a claim to the processor than those that serve.
 
-use super::answer::{Talk, Visitor};
-use super::bind;
+use super::answer::{Talk, Visitor, Who};
+use super::bind::{self, Bound};
 use super::command::Commands;
 use super::http::{Hosts, Http};
 use super::reader::{Gone, Note, Reader};
@@ -17,13 +17,15 @@ use super::visits;
 use crate::event::Key;
 use crate::event::event_loop::Loop;
 use crate::log;
-use crate::policy::access::{ControlSettings, Level};
 use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
-use crate::sys::listening::{AcceptError, Listening, accept_error};
+use crate::sys::listening::{AcceptError, accept_error};
 use crate::sys::process;
 use crossbeam_queue::ArrayQueue;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -34,11 +36,11 @@ const BELL: u8 = 0;
 const SOCKET: u8 = 1;
 const HTTP: u8 = 2;
 
-/// Readers at once.
-const READERS: usize = 512;
+/// Readers at once; fewer where the limit on descriptors is low.
+pub const READERS: usize = 512;
 
-/// Of these at most so many by HTTP: whoever floods that does not keep the operator from the control socket.
-const REMOTE: usize = READERS - 64;
+/// Of these so many, or half, are not for HTTP: whoever floods that does not keep the operator from the control socket.
+const KEPT: usize = 64;
 
 /// How long a reader is left in peace before it may go for another.
 const GRACE: Duration = Duration::from_secs(1);
@@ -49,29 +51,30 @@ const HELD: usize = 64 << 20;
 /// Pages handed out per turn: each costs as much as its rows take to write down.
 const PAGES: usize = 64;
 
-/// How long main waits for what it asked: a turn here is far shorter.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long main waits at its end for what it has answered last to be passed on.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Events taken per turn. Those that wait are told again: the set is level-triggered, and whoever was told goes to its end.
+const EVENTS: usize = 1;
 
 /// Readers taken per turn from each listener.
 const BATCH: usize = 16;
 
-/// Requests of main and workers that may wait.
-const CAPACITY: usize = 256;
-
 /// How often figures that are rates are taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What main tells the control thread.
+/// What main tells the control thread: where to listen, and who wants to know that it was heard.
 #[derive(Debug)]
-enum Call {
-    /// Other settings; what became of them.
-    Settings(ControlSettings, mpsc::SyncSender<io::Result<()>>),
+struct Call {
+    bound: Bound,
+    heard: Option<mpsc::SyncSender<()>>,
 }
 
 /// The control thread, as others see it.
 #[derive(Debug)]
 pub struct Control {
-    calls: ArrayQueue<Call>,
+    /// The last one counts: each says all there is.
+    call: ArrayQueue<Call>,
     bell: Arc<EventFd>,
 }
 
@@ -81,7 +84,7 @@ impl Control {
     /// # Errors
     /// When the system gives no thread or descriptor.
     pub fn start(sources: Sources, bell: Arc<EventFd>) -> io::Result<Arc<Self>> {
-        let control = Arc::new(Self { calls: ArrayQueue::new(CAPACITY), bell });
+        let control = Arc::new(Self { call: ArrayQueue::new(1), bell });
         let (sender, receiver) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("control".to_owned());
         thread.spawn({
@@ -100,18 +103,21 @@ impl Control {
         Ok(control)
     }
 
-    /// Binds what `settings` say, and lets go of what they no longer say. Waits for it; on failure everything stays.
-    ///
-    /// # Errors
-    /// The system's, of the first address that cannot be bound.
-    pub fn settle(&self, settings: ControlSettings) -> io::Result<()> {
+    /// Has it listen there, and nowhere else, as soon as it looks; what is bound already keeps who comes until then.
+    pub fn listen(&self, bound: Bound) {
+        self.call(Call { bound, heard: None });
+    }
+
+    /// Listens to nobody any more. Waits for a moment, for what was answered last is passed on first.
+    pub fn close(&self) {
         let (sender, receiver) = mpsc::sync_channel(1);
-        if self.calls.push(Call::Settings(settings, sender)).is_err() {
-            return Err(io::Error::other("the control thread does not answer"));
-        }
+        self.call(Call { bound: Bound::default(), heard: Some(sender) });
+        let _busy_otherwise = receiver.recv_timeout(FAREWELL);
+    }
+
+    fn call(&self, call: Call) {
+        drop(self.call.force_push(call));
         self.bell.signal();
-        let silent = |_| Err(io::Error::other("the control thread does not answer"));
-        receiver.recv_timeout(ANSWER).unwrap_or_else(silent)
     }
 }
 
@@ -120,9 +126,7 @@ struct Serving {
     control: Arc<Control>,
     readers: Loop<Box<Reader>>,
     state: State,
-    settings: ControlSettings,
-    socket: Option<Listening>,
-    http: Option<Listening>,
+    bound: Bound,
     next_tick: Instant,
     /// Somebody may ask. Until then nothing is sampled, and a daemon that rests sleeps.
     asked: bool,
@@ -134,16 +138,14 @@ struct Serving {
 
 impl Serving {
     fn new(control: Arc<Control>, sources: Sources) -> io::Result<Self> {
-        let readers = Loop::new()?;
+        let readers = Loop::with_turns_of(EVENTS)?;
         readers.watch(&control.bell, BELL)?;
         let now = clock();
         Ok(Self {
             control,
             readers,
             state: State::new(sources, now),
-            settings: ControlSettings::default(),
-            socket: None,
-            http: None,
+            bound: Bound::default(),
             next_tick: now + TICK,
             asked: false,
             unheard: false,
@@ -232,11 +234,10 @@ impl Serving {
                 self.readers.deliver(key, Note::Outcome(number, outcome), self.state.now, &mut self.state);
             }
         }
-        while let Some(call) = self.control.calls.pop() {
-            match call {
-                Call::Settings(settings, told) => {
-                    let _main_waits = told.send(self.settle(settings));
-                }
+        if let Some(Call { bound, heard }) = self.control.call.pop() {
+            self.listen(bound);
+            if let Some(heard) = heard {
+                let _main_waits = heard.send(());
             }
         }
         for visits in 0..=BATCH {
@@ -246,62 +247,64 @@ impl Serving {
             }
             let Some(visit) = self.state.sources.visits.pop() else { return };
             self.asked = true;
-            let (visitor, hosts) = visits::visitor(&self.settings, &visit);
-            let talk = Box::new(Http::new(&self.settings, hosts));
+            let (visitor, hosts) = visits::visitor(&self.state.settings, &visit);
+            let talk = Box::new(Http::new(hosts, visit.tls));
             self.insert(Reader::new(visit.socket, talk, visitor, self.state.now));
         }
     }
 
-    /// Binds and watches first, then lets go.
-    fn settle(&mut self, settings: ControlSettings) -> io::Result<()> {
-        let path = |settings: &ControlSettings| settings.socket.as_ref().map(|socket| socket.path.clone());
-        let socket = match &self.socket {
-            Some(listening) if path(&settings) == path(&self.settings) => {
-                bind::guard(listening, &settings)?;
-                None
+    /// Listens there from now on. What the kernel refuses to watch is tried again at the next tick.
+    fn listen(&mut self, bound: Bound) {
+        let before = mem::replace(&mut self.bound, bound);
+        self.state.settings = Arc::clone(&self.bound.settings);
+        if before.lets_in() != self.bound.lets_in() {
+            self.part_from_guests();
+        }
+        let pairs = [(&before.socket, &self.bound.socket, SOCKET), (&before.http, &self.bound.http, HTTP)];
+        for (old, new, tag) in pairs {
+            if old.as_ref().map(Arc::as_ptr) == new.as_ref().map(Arc::as_ptr) {
+                continue;
             }
-            _ if settings.socket == self.settings.socket => None,
-            _ => Some(self.watched(bind::socket(&settings)?, SOCKET)?),
-        };
-        let http = if settings.http == self.settings.http {
-            None
-        } else {
-            Some(self.watched(bind::http(&settings)?, HTTP)?)
-        };
-        // The one before it closes, which takes it out of the set.
-        if let Some(socket) = socket {
-            self.socket = socket;
+            if let Some(old) = old {
+                // Main may hold it for a moment longer, so that it need not close here.
+                let _not_in_it_while_paused = self.readers.unwatch(old);
+            }
+            if let (Some(new), false) = (new, self.paused) {
+                self.paused = self.readers.watch(new, tag).is_err();
+            }
         }
-        if let Some(http) = http {
-            self.http = http;
-        }
-        self.settings = settings;
-        self.asked = self.socket.is_some() || self.http.is_some() || !self.readers.is_empty();
-        Ok(())
+        self.asked = self.bound.socket.is_some() || self.bound.http.is_some() || !self.readers.is_empty();
     }
 
-    /// Watches a listener, unless nobody is accepted just now.
-    fn watched(&self, listening: Option<Listening>, tag: u8) -> io::Result<Option<Listening>> {
-        if let (Some(listening), false) = (&listening, self.paused) {
-            self.readers.watch(listening, tag)?;
+    /// The control socket has other permissions: who came by it may not have come by these, and goes, unless none keep it out.
+    fn part_from_guests(&mut self) {
+        for key in self.readers.keys() {
+            if self
+                .readers
+                .get(key)
+                .is_some_and(|reader| reader.is_local() && !reader.visitor().who.is_ours())
+            {
+                self.readers.close(key, Gone::Done, &mut self.state);
+            }
         }
-        Ok(listening)
     }
 
     fn accept(&mut self, tag: u8) {
         for _ in 0..BATCH {
-            let listening = if tag == SOCKET { &self.socket } else { &self.http };
+            let listening = if tag == SOCKET { &self.bound.socket } else { &self.bound.http };
             let Some(listening) = listening else { return };
             match listening.accept() {
                 Ok((socket, from)) => {
                     let visitor = match from {
-                        Address::Inet(from) => Visitor { level: Level::Read, name: from.to_string() },
-                        _ => bind::visitor(&self.settings, &socket),
+                        Address::Inet(from) => {
+                            Visitor::new(Who::Anybody, from.to_string(), &self.state.settings)
+                        }
+                        _ => bind::visitor(&self.state.settings, &socket),
                     };
                     let talk: Box<dyn Talk> = if tag == SOCKET {
                         Box::new(Commands::default())
                     } else {
-                        Box::new(Http::new(&self.settings, Hosts::Configured))
+                        Box::new(Http::new(Hosts::Configured, false))
                     };
                     let reader = Reader::new(socket, talk, visitor, self.state.now);
                     self.insert(if tag == SOCKET { reader.by_socket() } else { reader });
@@ -319,7 +322,7 @@ impl Serving {
     /// would wake us again and again.
     fn pause(&mut self) {
         self.make_room(|_| true);
-        for listening in [&self.socket, &self.http].into_iter().flatten() {
+        for listening in [&self.bound.socket, &self.bound.http].into_iter().flatten() {
             // One that is not in the set need not be taken out.
             let _out_of_it_now = self.readers.unwatch(listening);
         }
@@ -328,7 +331,7 @@ impl Serving {
 
     fn resume(&mut self) -> io::Result<()> {
         if self.paused {
-            for (listening, tag) in [(&self.socket, SOCKET), (&self.http, HTTP)] {
+            for (listening, tag) in [(&self.bound.socket, SOCKET), (&self.bound.http, HTTP)] {
                 if let Some(listening) = listening {
                     // It may be in the set, if an earlier try failed at the other.
                     let _out_of_it_now = self.readers.unwatch(listening);
@@ -351,23 +354,36 @@ impl Serving {
     /// Whether one more can be taken in; if need be, another goes.
     fn has_room_for(&mut self, reader: &Reader) -> bool {
         let remote = |reader: &Reader| !reader.is_local();
+        let most = self.state.sources.limit.readers().min(READERS);
+        let most_remote = most - KEPT.min(most / 2);
         if remote(reader)
-            && self.readers.len() >= REMOTE
-            && self.readers.handlers().filter(|reader| remote(reader)).count() >= REMOTE
+            && self.readers.len() >= most_remote
+            && self.readers.handlers().filter(|reader| remote(reader)).count() >= most_remote
         {
             return self.make_room(remote);
         }
-        self.readers.len() < READERS || self.make_room(|_| true)
+        self.readers.len() < most || self.make_room(|_| true)
     }
 
-    /// Lets the reader go that has been still for longest, of those that `may` go; false if nobody has been.
+    /// Lets one of those go that `may` go and have been still for a moment; false if nobody has been. Of these it is one of
+    /// the largest crowd from the same place, and of that crowd the one that has been still for longest.
     fn make_room(&mut self, may: impl Fn(&Reader) -> bool) -> bool {
-        let before = self.state.now.checked_sub(GRACE);
-        let still = self.stillest(may).filter(|(since, _)| before.is_some_and(|before| *since <= before));
-        if let Some((_, key)) = still {
+        let Some(before) = self.state.now.checked_sub(GRACE) else { return false };
+        let mut crowds: HashMap<String, usize> = HashMap::new();
+        for reader in self.readers.handlers() {
+            *crowds.entry(reader.visitor().origin()).or_default() += 1;
+        }
+        let still = |key| {
+            let reader = self.readers.get(key).filter(|reader| may(reader))?;
+            let since = reader.still_since().filter(|since| *since <= before)?;
+            Some((crowds.get(&reader.visitor().origin()).copied(), Reverse(since), key))
+        };
+        let goes = self.readers.keys().into_iter().filter_map(still);
+        let goes = goes.max_by_key(|(crowd, since, _)| (*crowd, *since));
+        if let Some((.., key)) = goes {
             self.readers.close(key, Gone::Stalled, &mut self.state);
         }
-        still.is_some()
+        goes.is_some()
     }
 
     /// While too much waits for all together, the reader goes that has taken nothing for longest.

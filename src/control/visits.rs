@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Readers on their way from the workers, who took them in through services of mode "control", to the control thread.
 
-use super::answer::Visitor;
+use super::answer::{Visitor, Who};
 use super::http::Hosts;
 use crate::connection::context::{Receive, Visit};
-use crate::policy::access::{ControlSettings, Level};
+use crate::policy::access::ControlSettings;
 use crate::sys::eventfd::EventFd;
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
@@ -40,25 +40,22 @@ impl Receive for Visits {
 
 /// Who comes by a visit, and by which names it may call us.
 pub(super) fn visitor(settings: &ControlSettings, visit: &Visit) -> (Visitor, Hosts) {
-    let gives = |name: &str| {
-        let given = settings.certificates.iter().filter(|(known, _)| **known == *name);
-        given.map(|(_, level)| *level).max().unwrap_or_default()
-    };
-    let (level, name) = match &visit.common_name {
-        Some(name) => (gives(name), format!("CN {name} at {}", visit.client)),
-        None => (Level::Read, visit.client.clone()),
+    let (who, name) = match &visit.common_name {
+        Some(name) => (Who::Certificate(name.clone()), format!("CN {name} at {}", visit.client)),
+        None => (Who::Anybody, visit.client.clone()),
     };
     let hosts = match &visit.asked_for {
         _ if visit.local => Hosts::Every,
         Some(name) => Hosts::Also(name.clone()),
         None => Hosts::Configured,
     };
-    (Visitor { level, name }, hosts)
+    (Visitor::new(who, name, settings), hosts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::access::Level;
     use crate::sys::socket::Socket;
 
     fn visit(common_name: Option<&str>, asked_for: Option<&str>, local: bool) -> Visit {
@@ -67,6 +64,7 @@ mod tests {
             client: "192.0.2.1:4711".to_owned(),
             common_name: common_name.map(Into::into),
             asked_for: asked_for.map(Into::into),
+            tls: asked_for.is_some(),
             local,
         }
     }

@@ -15,12 +15,15 @@ use crate::config::{Bind, Config, Global, LoadContext};
 use crate::connection::context::{Common, Receive};
 use crate::connection::guard::Limit;
 use crate::connection::walk::Pages;
+use crate::control::bind::Bound;
 use crate::control::running;
+use crate::control::thread::READERS;
 use crate::control::visits::Visits;
 use crate::error::Reason;
 use crate::event::event_loop::Loop;
 use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
+use crate::mode;
 use crate::policy::quota::QuotaBook;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
@@ -52,6 +55,13 @@ const OWN_DESCRIPTORS: usize = 24;
 /// Descriptors of a worker: its epoll, its bells, a pipe.
 const WORKER_DESCRIPTORS: usize = 4;
 
+/// The control interface's own: its socket and its HTTP listener.
+const CONTROL_LISTENERS: usize = 2;
+
+/// One descriptor in so many is for readers of the control interface, up to all it can have, but for so many at least.
+const READERS_SHARE: u64 = 8;
+const FEWEST_READERS: usize = 64;
+
 /// Threads for the names that clients ask for: apart, since a name server may hang for long.
 const NAME_THREADS: usize = 4;
 
@@ -66,11 +76,11 @@ pub struct Tunnel {
     pub(super) shared: Arc<Shared>,
     pub(super) global: Global,
     pub(super) answers: Arc<Answers>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) context: Arc<LoadContext>,
     pub(super) keeper: Keeper,
     signals: Signals,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     life: Life,
     pub(super) interface: Interface,
     pub(super) checks: Checks,
@@ -137,7 +147,8 @@ impl Tunnel {
             writer: Some(writer),
             _pidfile: None,
         };
-        let bound = bind_all(&config.listeners, &tunnel.ctx.stats)?;
+        // All of it, before anybody is served: a start that fails has taken nothing in.
+        let (bound, control) = tunnel.bind_all(&config)?;
         if let Some(path) = &tunnel.options.pidfile {
             let created = PidFile::create(path);
             tunnel._pidfile = Some(created.map_err(|error| StartError::PidFile(path.clone(), error))?);
@@ -151,8 +162,9 @@ impl Tunnel {
         for listener in bound {
             tunnel.open(listener);
         }
+        tunnel.publish_addresses();
         tunnel.check_servers(&config).map_err(system("cannot check servers"))?;
-        tunnel.open_interface(&config)?;
+        tunnel.open_interface(&config, control);
         tunnel.say_started(descriptors);
         Ok(tunnel)
     }
@@ -236,10 +248,6 @@ impl Tunnel {
 
     fn obey(&mut self, request: Request) {
         match request {
-            Request::Reload if self.life != Life::Serving => {
-                let line = self.ctx.log.line(Level::Error, "reload-failed");
-                line.field("error", "the daemon is stopping").send();
-            }
             Request::Reload => self.begin_reload(),
             Request::ReopenLogs => self.ctx.log.reopen(),
             Request::Upgrade => {
@@ -288,23 +296,22 @@ impl Tunnel {
         }
     }
 
-    /// Reads the configuration anew, on a task thread; the answer comes to [`Self::take_answers`].
-    pub(super) fn begin_reload(&mut self) {
-        if self.reloading {
-            self.reload_again = true;
-            return;
+    /// Binds everything, or tells everything that could not be bound.
+    fn bind_all(&self, config: &Config) -> Result<(Vec<Listener>, Bound), StartError> {
+        let mut failures = Vec::new();
+        let mut listeners = Vec::new();
+        for bind in &config.listeners {
+            match Listener::bind(bind, &self.ctx.stats) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => failures.push((bind.address.to_string(), error)),
+            }
         }
-        self.ctx
-            .log
-            .line(Level::Notice, "reload-started")
-            .field("config", self.options.config.display())
-            .send();
-        let submitted = reload::submit(&self.tasks, &self.answers, &self.options, &self.context);
-        self.reloading = submitted;
-        if !submitted {
-            let line = self.ctx.log.line(Level::Error, "reload-failed");
-            line.field("error", "too many tasks wait").send();
-        }
+        let control = self.interface.bind(config).map_err(|failure| failures.push(failure));
+        control
+            .ok()
+            .filter(|_| failures.is_empty())
+            .map(|control| (listeners, control))
+            .ok_or(StartError::Bind(failures))
     }
 
     /// Asks from now on as this configuration says, and for its names.
@@ -313,7 +320,7 @@ impl Tunnel {
         self.keeper.take(&config.resolver, &config.names, clock());
     }
 
-    /// Takes a bound listener into service.
+    /// Takes a bound listener into service; [`Self::publish_addresses`] is to follow.
     pub(super) fn open(&mut self, listener: Listener) {
         self.ctx
             .log
@@ -322,26 +329,23 @@ impl Tunnel {
             .field("service", listener.service())
             .send();
         self.listeners.insert(listener, self.ctx.now, &mut self.ctx);
-        self.publish_addresses();
     }
 
     /// Tells the workers where we listen.
     pub(super) fn publish_addresses(&mut self) {
         let address = |listener: &Listener| (listener.address().clone(), listener.service().into());
         self.ctx.own.set(self.listeners.handlers().map(address).collect());
-        let listening = self.listeners.handlers().map(Listener::published).collect();
-        self.interface.publish(|running| running.listeners = listening);
+        let listening: Vec<_> = self.listeners.handlers().map(Listener::published).collect();
+        self.interface.publish(|running| running.listeners = listening.into());
     }
 
     /// Tells the control thread what there is, and has it listen.
-    fn open_interface(&mut self, config: &Config) -> Result<(), StartError> {
+    fn open_interface(&mut self, config: &Config, bound: Bound) {
         let (path, open_files) = (self.options.config.display().to_string(), process::descriptor_limit());
         self.interface.publish(|running| (running.config, running.open_files) = (path, open_files));
         self.interface.takes_configuration(config);
         self.interface.loaded(&Ok(String::new()), config.warnings.clone());
-        let failed =
-            |error: io::Error| StartError::System("cannot open the control interface", error.to_string());
-        self.interface.settle(config).map_err(failed)
+        self.interface.listen(bound);
     }
 
     /// Has the servers of the configuration checked, and no others.
@@ -378,8 +382,13 @@ impl Tunnel {
     pub(super) fn make_room(&self, config: &Config, descriptors: u64) {
         let limit = &self.shared.limit;
         let checks = Checks::descriptors(&checks::targets(&config.plans()));
-        let own =
+        let mut own =
             OWN_DESCRIPTORS + self.global.workers * WORKER_DESCRIPTORS + config.listeners.len() + checks;
+        if is_asked(config) {
+            let readers = readers(descriptors.saturating_sub(own as u64));
+            limit.want_readers(readers);
+            own += CONTROL_LISTENERS + readers;
+        }
         limit.want(config.global.max_connections, own as u64);
         let places = limit.fit(descriptors);
         if places < config.global.max_connections {
@@ -494,26 +503,43 @@ fn assemble(config: &Config, log: Log, context: &LoadContext) -> io::Result<Part
         pages: Arc::new(Pages::new(Arc::clone(&bell))),
     };
     let stats = registry.clone();
-    let interface = Interface::start(&shared, config.global.workers, registry, log.clone(), visits, bell)?;
+    let (workers, resolver) = (config.global.workers, context.resolver.clone());
+    let interface = Interface::start(&shared, workers, registry, log.clone(), visits, bell, resolver)?;
     let ctx = AcceptCtx { now: clock(), queue, limit, log, stats, own };
     Ok((Loop::new()?, ctx, Arc::new(shared), interface))
 }
 
-/// Binds everything, or tells everything that could not be bound.
-fn bind_all(binds: &[Bind], stats: &Registry) -> Result<Vec<Listener>, StartError> {
-    let mut failures = Vec::new();
-    let mut bound = Vec::new();
-    for bind in binds {
-        match Listener::bind(bind, stats) {
-            Ok(listener) => bound.push(listener),
-            Err(error) => failures.push((bind.address.to_string(), error)),
-        }
-    }
-    if failures.is_empty() { Ok(bound) } else { Err(StartError::Bind(failures)) }
+/// Whether anybody can ask the control interface.
+fn is_asked(config: &Config) -> bool {
+    let leads_there = |bind: &Bind| bind.plan.service.mode == mode::control::MODE.name;
+    config.control.socket.is_some()
+        || config.control.http.is_some()
+        || config.listeners.iter().any(leads_there)
+}
+
+/// The readers there may be where the process has so many descriptors beside its own: all of them, unless clients would go
+/// short.
+fn readers(descriptors: u64) -> usize {
+    let share = usize::try_from(descriptors / READERS_SHARE).unwrap_or(READERS);
+    share.clamp(FEWEST_READERS, READERS)
 }
 
 /// The main thread's one look at the clock per turn.
 fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "here it is read, for all below")]
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_as_many_as_the_descriptors_allow() {
+        for (descriptors, expected) in
+            [(0, 64), (100, 64), (512, 64), (1000, 125), (4096, 512), (u64::MAX, 512)]
+        {
+            assert_eq!(readers(descriptors), expected, "{descriptors}");
+        }
+    }
 }

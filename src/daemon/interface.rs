@@ -7,13 +7,14 @@ use super::daemon::Tunnel;
 use super::worker::Shared;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control::bind::{Bound, Failure};
 use crate::control::order::{Order, Orders, Outcome};
 use crate::control::running::{Life, Running};
 use crate::control::state::Sources;
 use crate::control::visits::Visits;
 use crate::live::{Live, View};
 use crate::log::{Level, Log};
-use crate::policy::access::ControlSettings;
+use crate::resolver::Current;
 use crate::stats::Registry;
 use crate::sys::eventfd::EventFd;
 use crate::sys::time;
@@ -27,6 +28,8 @@ pub(super) struct Interface {
     control: Arc<Control>,
     pub(super) orders: Arc<Orders>,
     live: Arc<Live<Running>>,
+    /// Where it listens; the control thread has it too.
+    bound: Bound,
     /// What was published last.
     running: Running,
     /// Orders that wait for the present reload, and for the one after it.
@@ -46,6 +49,7 @@ impl Interface {
         log: Log,
         visits: Arc<Visits>,
         bell: Arc<EventFd>,
+        resolver: Current,
     ) -> io::Result<Self> {
         let orders = Arc::new(Orders::new(Arc::clone(&bell))?);
         let live = Arc::default();
@@ -60,23 +64,36 @@ impl Interface {
             running: View::new(Arc::clone(&live)),
             visits,
             log,
+            resolver,
             workers,
         };
         let control = Control::start(sources, bell)?;
-        Ok(Self { control, orders, live, running: Running::default(), waiting: Vec::new(), next: Vec::new() })
+        let (bound, running) = (Bound::default(), Running::default());
+        Ok(Self { control, orders, live, bound, running, waiting: Vec::new(), next: Vec::new() })
     }
 
-    /// Binds what the configuration says of the control interface.
+    /// Binds what the configuration says of the control interface, and changes nothing yet.
     ///
     /// # Errors
-    /// The system's.
-    pub(super) fn settle(&self, config: &Config) -> io::Result<()> {
-        self.control.settle(config.control.clone())
+    /// What cannot be bound, and the system's error.
+    pub(super) fn bind(&self, config: &Config) -> Result<Bound, Failure> {
+        self.bound.change(config.control.clone())
+    }
+
+    /// Listens there from now on.
+    pub(super) fn listen(&mut self, bound: Bound) {
+        // At once, and not when the control thread looks: who sees the reload done sees that it is gone.
+        if !self.bound.shares_socket(&bound) {
+            self.bound.remove_file();
+        }
+        self.bound = bound.clone();
+        self.control.listen(bound);
     }
 
     /// Listens to nobody any more, and removes the socket's file; who has asked is still answered, as far as time allows.
     pub(super) fn close(&self) {
-        let _nothing_is_bound = self.control.settle(ControlSettings::default());
+        self.bound.remove_file();
+        self.control.close();
     }
 
     /// Publishes what `change` makes of what was published last.
@@ -90,7 +107,7 @@ impl Interface {
         self.publish(|running| {
             running.last_load = time::unix();
             running.last_ok = outcome.is_ok();
-            running.messages = messages;
+            running.messages = messages.into();
             match outcome {
                 Ok(_) => {
                     running.applied += 1;
@@ -106,11 +123,18 @@ impl Interface {
 
     pub(super) fn takes_configuration(&mut self, config: &Config) {
         self.publish(|running| {
-            running.effective = config.effective().to_owned();
+            running.effective = config.effective().into();
             running.max_connections = config.global.max_connections;
             running.log_level = config.global.log.level.name();
-            running.plans = config.plans();
+            running.plans = config.plans().into();
         });
+    }
+}
+
+impl Drop for Interface {
+    /// A start that failed leaves no file behind; the control thread holds the socket for as long as the process lives.
+    fn drop(&mut self) {
+        self.bound.remove_file();
     }
 }
 
@@ -121,10 +145,9 @@ impl Tunnel {
             let outcome = match order {
                 Order::Reload if !self.is_serving() => Err("the daemon is stopping".to_owned()),
                 Order::Reload => {
-                    let later = self.reloading;
+                    let (later, interface) = (self.reloading, &mut self.interface);
+                    if later { &mut interface.next } else { &mut interface.waiting }.push(number);
                     self.begin_reload();
-                    let list = if later { &mut self.interface.next } else { &mut self.interface.waiting };
-                    list.push(number);
                     continue;
                 }
                 Order::Drain if self.is_serving() => {

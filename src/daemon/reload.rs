@@ -1,26 +1,43 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reload: everything new is loaded first, on a task thread, and bound; only when all of it is there does anything change.
-//! Listeners are kept, added and dropped by difference; live connections keep their plan.
+//! Reload: everything new is loaded first, on a task thread, and bound and opened; only when all of it is there does anything
+//! change, and then nothing can fail any more. Listeners are kept, added and dropped by difference; live connections keep
+//! their plan. A daemon that is stopping takes no configuration over, even one that was being loaded.
 
 use super::daemon::Tunnel;
 use super::listener::{Change, Listener};
 use super::start::{Options, StartError};
 use super::tasks::Tasks;
 use crate::config::{self, Bind, Config, LoadContext, Report};
+use crate::control::bind::Bound;
 use crate::error::Reason;
-use crate::log::Level;
+use crate::log::{self, Level};
 use crate::sys::address::Address;
 use crate::sys::eventfd::EventFd;
 use crate::sys::process;
 use crossbeam_queue::ArrayQueue;
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
 
+/// Why a reload is refused once a drain has begun.
+const STOPPING: &str = "the daemon is stopping";
+
 /// What each listener that stays needs, by the address it was asked for.
 type Changes = HashMap<Address, Change>;
+
+/// What a configuration needs of the system, all of it there.
+#[derive(Debug)]
+struct Prepared {
+    /// Those that are new.
+    listeners: Vec<Listener>,
+    changes: Changes,
+    control: Bound,
+    /// The log's target, if it changes.
+    log: Option<log::Opened>,
+}
 
 /// What loading came to: nothing, if the loader itself failed.
 type Answer = Option<Result<Config, Report>>;
@@ -54,12 +71,7 @@ fn load(options: &Options, context: &LoadContext) -> Answer {
 }
 
 /// Has a task thread load the configuration; false if too many tasks wait.
-pub(super) fn submit(
-    tasks: &Tasks,
-    answers: &Arc<Answers>,
-    options: &Options,
-    context: &Arc<LoadContext>,
-) -> bool {
+fn submit(tasks: &Tasks, answers: &Arc<Answers>, options: &Options, context: &Arc<LoadContext>) -> bool {
     let (answers, options, context) = (Arc::clone(answers), options.clone(), Arc::clone(context));
     let task = move || {
         drop(answers.queue.force_push(load(&options, &context)));
@@ -90,13 +102,32 @@ impl Tunnel {
         while let Some(answer) = self.answers.queue.pop() {
             self.reloading = false;
             match answer {
+                _ if !self.is_serving() => self.refuse(&[STOPPING.to_owned()]),
                 Some(Ok(config)) => self.apply(config),
                 Some(Err(report)) => self.refuse(&report.errors()),
                 None => self.refuse(&["the loader failed".to_owned()]),
             }
         }
-        if std::mem::take(&mut self.reload_again) {
+        if mem::take(&mut self.reload_again) {
             self.begin_reload();
+        }
+    }
+
+    /// Reads the configuration anew, on a task thread; the answer comes to [`Self::take_answers`]. Refused at once if it
+    /// cannot be begun.
+    pub(super) fn begin_reload(&mut self) {
+        if !self.is_serving() {
+            return self.refuse(&[STOPPING.to_owned()]);
+        }
+        if self.reloading {
+            self.reload_again = true;
+            return;
+        }
+        let line = self.ctx.log.line(Level::Notice, "reload-started");
+        line.field("config", self.options.config.display()).send();
+        self.reloading = submit(&self.tasks, &self.answers, &self.options, &self.context);
+        if !self.reloading {
+            self.refuse(&["too many tasks wait".to_owned()]);
         }
     }
 
@@ -109,23 +140,19 @@ impl Tunnel {
     }
 
     fn apply(&mut self, config: Config) {
-        let (new, changes) = match self.bind_new(&config.listeners) {
-            Ok(bound) => bound,
+        let Prepared { listeners, changes, control, log } = match self.prepare(&config) {
+            Ok(prepared) => prepared,
             Err(errors) => return self.refuse(&errors),
         };
-        if let Err(error) = self.interface.settle(&config) {
-            return self.refuse(&[format!("cannot open the control interface: {error}")]);
-        }
-        if config.global.log != self.global.log {
-            if let Err(error) = self.ctx.log.switch(&config.global.log) {
-                return self.refuse(&[format!("cannot open the log: {error}")]);
-            }
+        if let Some(log) = log {
+            self.ctx.log.switch(log);
         }
         let (kept, dropped) = self.keep_and_drop(&config.listeners, changes);
-        let added = new.len();
-        for listener in new {
+        let added = listeners.len();
+        for listener in listeners {
             self.open(listener);
         }
+        self.publish_addresses();
         self.make_room(&config, process::descriptor_limit());
         // A pause for a limit that was raised is over.
         self.shared.limit.room().signal();
@@ -139,6 +166,7 @@ impl Tunnel {
             self.ctx.log.line(Level::Error, "checks-failed").field("error", error).send();
         }
         self.interface.takes_configuration(&config);
+        self.interface.listen(control);
         let outcome = format!("kept {kept} listeners, added {added}, dropped {dropped}");
         self.interface.loaded(&Ok(outcome), config.warnings);
         let workers = self.global.workers;
@@ -151,6 +179,18 @@ impl Tunnel {
             .field("added", added)
             .field("dropped", dropped)
             .send();
+    }
+
+    /// Does everything that may fail; on failure all is as it was.
+    fn prepare(&self, config: &Config) -> Result<Prepared, Vec<String>> {
+        let unbound = |(place, error)| vec![format!("cannot open the control interface: {place}: {error}")];
+        let (listeners, changes) = self.bind_new(&config.listeners)?;
+        let control = self.interface.bind(config).map_err(unbound)?;
+        let log = (config.global.log != self.global.log).then(|| self.ctx.log.open(&config.global.log));
+        let log = log.transpose().map_err(|error| vec![format!("cannot open the log: {error}")])?;
+        // The last, for it is the one that others see at once.
+        control.guard().map_err(unbound)?;
+        Ok(Prepared { listeners, changes, control, log })
     }
 
     /// Binds what is not bound yet, and what must be bound anew; or tells all that cannot be.
@@ -194,7 +234,6 @@ impl Tunnel {
                 }
             }
         }
-        self.publish_addresses();
         (kept, dropped)
     }
 }

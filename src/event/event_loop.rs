@@ -12,14 +12,16 @@ use super::list::{List, NodeRef};
 use super::slots::Slots;
 use super::{Fault, Handler, Interest, Key, Leg, Ready, Verdict};
 use crate::sys::epoll::{Epoll, Event, Mask};
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-/// Deadlines looked at per turn; the rest follow in the next, which comes at once.
-const EXPIRIES_PER_TURN: usize = 256;
+/// Events taken from the kernel per turn, and as many handlers that asked for another turn, and deadlines; the rest follow in
+/// the next, which comes at once.
+const TURN: usize = 256;
 
 /// The index no slot has: its events are for the loop's owner, the generation is the tag.
 const OWNERS_INDEX: u32 = u32::MAX;
@@ -51,7 +53,9 @@ pub struct Loop<H: Handler> {
     deadlines: Deadlines,
     backoff: Backoff,
     /// Who asked to be run next turn.
-    again: Vec<(Key, Leg)>,
+    again: VecDeque<(Key, Leg)>,
+    /// How many of each kind of thing are done per turn.
+    turn: usize,
     touched: Vec<Leg>,
 }
 
@@ -102,14 +106,20 @@ impl Woken {
 
 impl<H: Handler> Loop<H> {
     pub fn new() -> io::Result<Self> {
+        Self::with_turns_of(TURN)
+    }
+
+    /// One that does `turn` things of each kind per turn, where each may take long and its owner has to look in between.
+    pub fn with_turns_of(turn: usize) -> io::Result<Self> {
         Ok(Self {
-            epoll: Epoll::new()?,
+            epoll: Epoll::new(turn)?,
             handlers: Slots::default(),
             sockets: Slots::default(),
             all: List::default(),
             deadlines: Deadlines::default(),
             backoff: Backoff::default(),
-            again: Vec::new(),
+            again: VecDeque::new(),
+            turn,
             touched: Vec::new(),
         })
     }
@@ -244,9 +254,16 @@ impl<H: Handler> Loop<H> {
         self.epoll.wait(patience)
     }
 
+    /// How many events the last wait brought.
+    #[cfg(test)]
+    pub fn events(&self) -> usize {
+        self.epoll.len()
+    }
+
     /// One turn: the events the last wait brought, who asked for another turn, and what is due by `now`.
     pub fn run(&mut self, now: Instant, ctx: &mut H::Ctx) -> Woken {
-        let again = mem::take(&mut self.again);
+        // Who asks in this turn is run in the next.
+        let again = self.again.len().min(self.turn);
         let mut woken = Woken::default();
         for index in 0..self.epoll.len() {
             let event = self.epoll.event(index);
@@ -257,7 +274,8 @@ impl<H: Handler> Loop<H> {
                 self.dispatch(token, event, now, ctx);
             }
         }
-        for (key, leg) in again {
+        for _ in 0..again {
+            let Some((key, leg)) = self.again.pop_front() else { break };
             if let Some(slot) = self.handlers.get_mut(key) {
                 slot.queued = false;
                 self.call(key, leg, now, ctx, |handler, ctx| handler.ready(leg, Ready::default(), ctx));
@@ -268,14 +286,14 @@ impl<H: Handler> Loop<H> {
     }
 
     fn run_due(&mut self, now: Instant, ctx: &mut H::Ctx) {
-        for _ in 0..EXPIRIES_PER_TURN {
+        for _ in 0..self.turn {
             let Some(token) = self.backoff.pop_due(now) else { break };
             let write = Ready { write: true, ..Ready::default() };
             self.with_socket(token, |lp, key, leg| {
                 lp.call(key, leg, now, ctx, |handler, ctx| handler.ready(leg, write, ctx));
             });
         }
-        for _ in 0..EXPIRIES_PER_TURN {
+        for _ in 0..self.turn {
             let Some(token) = self.deadlines.pop_due(now) else { break };
             self.with_socket(token, |lp, key, leg| {
                 lp.call(key, leg, now, ctx, |handler, ctx| handler.expired(leg, ctx));
@@ -350,7 +368,7 @@ impl<H: Handler> Loop<H> {
     fn queue_again(&mut self, key: Key, leg: Leg) {
         if let Some(slot) = self.handlers.get_mut(key) {
             if !mem::replace(&mut slot.queued, true) {
-                self.again.push((key, leg));
+                self.again.push_back((key, leg));
             }
         }
     }

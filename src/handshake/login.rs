@@ -101,8 +101,8 @@ fn advance(pair: &mut Pair, mut packet: Vec<u8>) -> Result<(), Reason> {
 }
 
 fn expired(pair: &mut Pair, _: &Service, _: &mut Ctx) -> Option<Reason> {
-    let to_client = |carried: &Box<Carried>| matches!(carried.stage, Stage::Challenge | Stage::ToClient(_));
-    let side = if pair.login.as_ref().is_some_and(to_client) { Side::Client } else { Side::Server };
+    let to_client = |carried: &Carried| matches!(carried.stage, Stage::Challenge | Stage::ToClient(_));
+    let side = if pair.login.as_deref().is_some_and(to_client) { Side::Client } else { Side::Server };
     pair.talk = None;
     Some(Reason::HandshakeTimeout(side))
 }

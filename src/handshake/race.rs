@@ -129,7 +129,7 @@ pub(super) fn end(pair: &mut Pair, tried: &mut Attempt) {
 
 /// Begins to connect; `odd`: beside a socket with an even serial number, from which it must differ.
 pub(super) fn begin(
-    pair: &mut Pair,
+    pair: &Pair,
     tried: &mut Attempt,
     address: &Address,
     odd: bool,

@@ -61,11 +61,15 @@ fn plain(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, 
     if pair.client.stream.as_raw().is_none() {
         return Ok(Progress::Done);
     }
+    let begins = pair.talk.is_none();
     let talk = pair.talk.take();
     let talk = talk.or_else(|| Exchange::plain(policy?.protocol).map(begin));
     let Some(talk) = talk else { return Ok(Progress::Done) };
     match hold(pair, Side::Client, talk, ctx)? {
-        Held::Waits { read } => Ok(Progress::Wait(For { side: Side::Client, read, patience: None })),
+        Held::Waits { read } => {
+            let patience = begins.then_some(service.timeouts.handshake);
+            Ok(Progress::Wait(For { side: Side::Client, read, patience }))
+        }
         Held::Over { declined: None, .. } => Ok(Progress::Done),
         Held::Over { declined: Some(text), .. } => Err(Reason::Starttls(Side::Client, text)),
     }
@@ -185,7 +189,7 @@ pub(super) fn hold(pair: &mut Pair, side: Side, mut talk: Box<Talk>, ctx: &mut C
             Some(Outcome::Declined(text)) => return Ok(over(Some(text), &mut talk)),
             Some(Outcome::More) | None => {}
         }
-        let known = known(end, &mut talk);
+        let known = known(end, &talk);
         if known > 0 {
             if let Some(outcome) = hear(end, &mut talk) {
                 talk.outcome = Some(outcome);
@@ -239,7 +243,7 @@ fn say(end: &mut Endpoint, talk: &mut Talk, ctx: &mut Ctx) -> Result<bool, Break
 }
 
 /// Bytes that were read and not heard.
-fn known(end: &mut Endpoint, talk: &mut Talk) -> usize {
+fn known(end: &mut Endpoint, talk: &Talk) -> usize {
     end.stream.as_raw().map_or(talk.input.len(), |raw| raw.early().len())
 }
 

@@ -25,6 +25,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         client: pair.source().to_string(),
         common_name: common_name(pair, service),
         asked_for: pair.client.stream.as_tls().and_then(|_| pair.facts.server_name.clone()),
+        tls: pair.client.stream.as_tls().is_some(),
         local: pair.facts.header.is_none() && !matches!(pair.facts.client, Address::Inet(_)),
     };
     if !ctx.receives.receive(visit) {

@@ -242,6 +242,18 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
+/// A target to switch to, open already.
+pub struct Opened {
+    sink: Box<dyn Sink>,
+    level: Level,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
 /// A handle to the log; clones share one bounded queue and one writer thread.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -306,18 +318,21 @@ impl Log {
         self.shared.levels.store(levels(level), Ordering::Relaxed);
     }
 
-    /// Takes over other settings (reload). The target is opened anew here, in the caller's thread.
+    /// Opens the target of other settings (reload), in the caller's thread; nothing changes until [`Self::switch`].
     ///
     /// # Errors
     ///
-    /// A file that cannot be opened; then nothing has changed.
-    pub fn switch(&self, settings: &Settings) -> io::Result<()> {
-        let sink = sink::open(&settings.target, &self.tag)?;
-        self.shared.levels.store(levels(settings.level), Ordering::Relaxed);
+    /// A file that cannot be opened.
+    pub fn open(&self, settings: &Settings) -> io::Result<Opened> {
+        Ok(Opened { sink: sink::open(&settings.target, &self.tag)?, level: settings.level })
+    }
+
+    /// Takes over other settings, whose target is open.
+    pub fn switch(&self, opened: Opened) {
+        self.shared.levels.store(levels(opened.level), Ordering::Relaxed);
         // A target not yet taken by the writer is superseded.
-        drop(self.shared.switch.force_push(sink));
+        drop(self.shared.switch.force_push(opened.sink));
         self.shared.bell.summon();
-        Ok(())
     }
 
     /// Lines that were never written, since the start: the queue was full, or the target refused them.

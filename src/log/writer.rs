@@ -569,8 +569,8 @@ mod tests {
         log.line(Level::Info, "a").send();
         log.line(Level::Debug, "b").send();
         wait_for(|| texts(&one).len() == 1);
-        log.switch(&file(&two, Level::Debug)).unwrap();
-        assert!(log.switch(&file(&dir.path().join("none/log"), Level::Error)).is_err());
+        log.switch(log.open(&file(&two, Level::Debug)).unwrap());
+        assert!(log.open(&file(&dir.path().join("none/log"), Level::Error)).is_err());
         wait_for(|| log.shared.switch.is_empty());
         log.line(Level::Debug, "c").send();
         writer.finish();

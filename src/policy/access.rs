@@ -3,6 +3,7 @@
 //!
 //! Not here: binding, and the answers (`control/`).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,11 +42,27 @@ pub struct ControlSettings {
     /// Where HTTP is spoken; none: nowhere but in services of mode "control".
     pub http: Option<SocketAddr>,
     /// Secrets that give a level over HTTP (`Authorization: Bearer …`).
-    pub tokens: Vec<(Box<str>, Level)>,
+    pub tokens: Vec<Token>,
     /// Common names of verified client certificates that give a level in services of mode "control".
     pub certificates: Vec<(Box<str>, Level)>,
     /// Names beside addresses and "localhost" that a Host header may have.
     pub hosts: Vec<Box<str>>,
+}
+
+/// A secret that gives a level.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What the log calls it: its file's name.
+    pub name: Box<str>,
+    pub secret: Box<str>,
+    pub level: Level,
+}
+
+impl fmt::Debug for Token {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token {:?} {:?}", self.name, self.level)
+    }
 }
 
 /// The control socket, and who may do what there.

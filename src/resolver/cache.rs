@@ -2,7 +2,8 @@
 //! What was answered, by name: until it ends, and beyond that as the last good answer.
 //!
 //! Invariants: bounded, the one that ends first makes room; what says that there is no such name replaces what was good,
-//! what says nothing does not (RFC 8767 section 4). Only task threads come here, so a lock is good enough.
+//! what says nothing does not (RFC 8767 section 4). Only task threads come here, and who
+//! counts for whoever looks, so a lock is good enough.
 
 #![expect(clippy::disallowed_types, reason = "task threads only, never where bytes move")]
 

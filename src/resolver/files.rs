@@ -57,7 +57,7 @@ impl ResolvConf {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") if conf.servers.len() < SERVERS => {
-                    conf.servers.extend(words.next().and_then(|word| server(word)));
+                    conf.servers.extend(words.next().and_then(server));
                 }
                 // The last of the two counts.
                 Some("search" | "domain") => {
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(find("localhost."), ["127.0.0.1", "::1"]);
         assert_eq!(find("db"), ["192.0.2.1", "192.0.2.2"]);
         assert_eq!(find("old"), [""; 0]);
-        assert_eq!(hosts(Path::new("/nonexistent/file"), "db"), [IpAddr::from([0; 4]); 0]);
+        assert!(hosts(Path::new("/nonexistent/file"), "db").is_empty());
     }
 }

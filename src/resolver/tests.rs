@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Against a name server that lies, hangs and changes its mind.
 
-#[allow(dead_code, reason = "it is the integration tests' server")]
+#[allow(dead_code, clippy::disallowed_types, reason = "it is the integration tests' server")]
 #[path = "../../tests/it/harness/name_server.rs"]
 mod name_server;
 

@@ -47,7 +47,7 @@ pub(crate) fn tcp_pair() -> (Socket, Socket) {
 
 /// Waits until reading the socket would bring something: bytes, an end, an error.
 pub(crate) fn await_input(socket: &Socket) {
-    let mut epoll = Epoll::new().unwrap();
+    let mut epoll = Epoll::new(16).unwrap();
     epoll.add(socket, 0, Mask::READ).unwrap();
     epoll.wait(Some(Duration::from_secs(10))).unwrap();
     assert!(!epoll.is_empty(), "nothing came in ten seconds");

@@ -7,9 +7,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Events taken from the kernel per wait. More wait for the next turn, in fairness to the deadlines.
-const BATCH: usize = 256;
-
 /// Which readiness is asked for; hang-up and error are always told (epoll_ctl(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask(u32);
@@ -51,9 +48,11 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    pub fn new() -> io::Result<Self> {
+    /// A set of which a wait brings at most `events`, one at least. The others are told by the next: those that were told
+    /// and are still there go behind them (epoll(7), questions and answers).
+    pub fn new(events: usize) -> io::Result<Self> {
         let set = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { set, events: vec![EpollEvent::empty(); BATCH], filled: 0 })
+        Ok(Self { set, events: vec![EpollEvent::empty(); events.max(1)], filled: 0 })
     }
 
     pub fn add(&self, fd: impl AsFd, token: u64, mask: Mask) -> io::Result<()> {
@@ -118,7 +117,7 @@ mod tests {
 
     #[test]
     fn tells_which_descriptor_is_readable() {
-        let mut epoll = Epoll::new().unwrap();
+        let mut epoll = Epoll::new(16).unwrap();
         let (quiet, loud) = (EventFd::new().unwrap(), EventFd::new().unwrap());
         epoll.add(&quiet, 1, Mask::READ).unwrap();
         epoll.add(&loud, 2, Mask::READ).unwrap();
@@ -126,6 +125,23 @@ mod tests {
         epoll.wait(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(epoll.len(), 1);
         assert_eq!((epoll.event(0).token, epoll.event(0).readable), (2, true));
+    }
+
+    #[test]
+    fn a_small_wait_brings_everybody_in_turn() {
+        let mut epoll = Epoll::new(1).unwrap();
+        let loud: Vec<EventFd> = (0..3).map(|_| EventFd::new().unwrap()).collect();
+        for (token, fd) in loud.iter().enumerate() {
+            epoll.add(fd, token as u64, Mask::READ).unwrap();
+            fd.signal();
+        }
+        let mut told = [0; 3];
+        for _ in 0..6 {
+            epoll.wait(Some(Duration::from_secs(5))).unwrap();
+            assert_eq!(epoll.len(), 1);
+            told[usize::try_from(epoll.event(0).token).unwrap()] += 1;
+        }
+        assert_eq!(told, [2, 2, 2]);
     }
 
     #[test]

@@ -8,15 +8,16 @@
 use super::address::Address;
 use super::options::{Family, SocketOptions, Unset, open_mptcp_or_tcp};
 use super::socket::{Socket, from_kernel, kernel_address, length_of, open, set_int};
+pub use super::socket_file::Permit;
+use super::socket_file::SocketFile;
 use nix::errno::Errno;
 use nix::sys::socket::{self, SockaddrLike, SockaddrStorage, sockopt};
 use nix::sys::stat::{self, Mode};
-use nix::unistd::{Gid, Uid};
 use std::fs;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Connections the kernel may hold ready for us; it lowers this to net.core.somaxconn.
@@ -39,16 +40,6 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Of a unix socket with a path.
     pub permit: Option<Permit>,
-}
-
-/// Who may connect to a unix socket that has a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permit {
-    /// Permission bits.
-    pub mode: u32,
-    /// By number; else those of this process.
-    pub owner: Option<u32>,
-    pub group: Option<u32>,
 }
 
 impl ListenOptions {
@@ -82,7 +73,7 @@ pub struct Listening {
     fd: OwnedFd,
     /// The address in effect: with the port the kernel chose, where 0 was asked for.
     pub address: Address,
-    inode: Option<u64>,
+    file: Option<SocketFile>,
 }
 
 impl Listening {
@@ -149,11 +140,11 @@ impl Listening {
             Address::Inet(_) => from_kernel(&socket::getsockname::<SockaddrStorage>(fd.as_raw_fd())?),
             other => other.clone(),
         };
-        let inode = match &address {
-            Address::Unix(path) => Some(fs::metadata(path)?.ino()),
+        let file = match &address {
+            Address::Unix(path) => Some(SocketFile::made(path)?),
             _ => None,
         };
-        Ok(Self { fd, address, inode })
+        Ok(Self { fd, address, file })
     }
 
     /// Another socket at the address of this one, for what cannot be changed while it is bound. It is to [take
@@ -213,9 +204,9 @@ impl Listening {
         tell(&fd, Family::Unix, &options.socket)?;
         stat::fchmod(&fd, Mode::empty())?;
         socket::bind(fd.as_raw_fd(), &*kernel_address(&address)?)?;
-        let inode = Some(fs::symlink_metadata(path)?.ino());
+        let file = Some(SocketFile::made(path)?);
         // From here on the file goes with it if something fails.
-        let listening = Self { fd, address, inode };
+        let listening = Self { fd, address, file };
         listening.guard(permit)?;
         listen(&listening.fd, options.backlog)?;
         Ok(listening)
@@ -226,18 +217,12 @@ impl Listening {
     /// # Errors
     /// As [`Self::bind_guarded`].
     pub fn guard(&self, permit: Permit) -> io::Result<()> {
-        let Address::Unix(path) = &self.address else { return Ok(()) };
-        // While owner and group change, neither the old nor the new ones may have what is meant for the others.
-        fs::set_permissions(path, fs::Permissions::from_mode(permit.mode & 0o700))?;
-        let file = fs::metadata(path)?;
-        let owner = permit.owner.unwrap_or_else(|| Uid::effective().as_raw());
-        let group = permit.group.unwrap_or_else(|| Gid::effective().as_raw());
-        let change = |old, new| (old != new).then_some(new);
-        let (owner, group) = (change(file.uid(), owner), change(file.gid(), group));
-        if owner.is_some() || group.is_some() {
-            std::os::unix::fs::chown(path, owner, group)?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(permit.mode))
+        self.file.as_ref().map_or(Ok(()), |file| file.guard(permit))
+    }
+
+    /// The file of a unix socket that has a path.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// One connection that waits, with its peer's address.
@@ -273,10 +258,8 @@ impl AsFd for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            if fs::symlink_metadata(path).is_ok_and(|file| Some(file.ino()) == self.inode) {
-                let _gone_already_is_fine = fs::remove_file(path);
-            }
+        if let Some(file) = &self.file {
+            file.remove();
         }
     }
 }
@@ -378,6 +361,7 @@ fn named(option: &'static str, result: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
+    use std::os::unix::fs::PermissionsExt;
 
     fn local(port: u16) -> Address {
         Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -397,7 +381,7 @@ mod tests {
         assert_eq!(Listening::bind(&address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // As after kill -9: the file stays behind, nobody listens.
         let mut first = first;
-        first.inode = None;
+        first.file = None;
         drop(first);
         let second = Listening::bind(&address, false).unwrap();
         drop(second);

@@ -20,6 +20,7 @@ pub mod process;
 pub mod random;
 pub mod signals;
 pub mod socket;
+pub mod socket_file;
 pub mod splice;
 pub mod terminal;
 pub mod time;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Civil time, local and UTC, as localtime_r(3) and gmtime_r(3) give it.
+//! Civil time, local and UTC, as localtime_r(3) and gmtime_r(3) give it; and the time that a thread was at work.
 //!
 //! The zone is read by the C library at the first call and kept: call [`local`] once before a chroot(2), or the
 //! zone's file is out of reach. Writing a date as text is not here.
@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "localtime_r takes pointers; the safe crates have no local time")]
 
 use std::mem::MaybeUninit;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time of day, in seconds since 1970-01-01T00:00:00Z with fractions: for what is shown, never for what is waited for.
 #[must_use]
@@ -15,6 +15,17 @@ pub fn unix() -> f64 {
     #[expect(clippy::disallowed_methods, reason = "shown to people, who think in times of day")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// The time that the calling thread has had a processor (CLOCK_THREAD_CPUTIME_ID, clock_gettime(2)): what a piece of its work
+/// took, whoever else was at work meanwhile. A system call.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours, which outlives the call.
+    let _never_fails_on_linux = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanoseconds)
 }
 
 /// A moment as a local calendar and a local clock show it.

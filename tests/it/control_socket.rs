@@ -4,14 +4,14 @@
 //!
 //! Not here: HAProxy's own tools (`hatop.rs`).
 
-use crate::harness::{Backend, Listening, Options, Peer, Program, Tunnel, echo, wait_for};
-use crate::program::{Strace, say};
+use crate::harness::{Backend, Line, Listening, Options, Peer, Program, Tunnel, echo, wait_for};
+use crate::program::{Strace, free_address, say};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -337,6 +337,82 @@ fn a_reload_moves_the_socket_changes_its_mode_and_takes_it_away() {
     assert!(refused.starts_with("error: cannot open the control interface: "), "{refused}");
     assert!(refused.contains("/other: Address already in use"), "{refused}");
     assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+}
+
+#[test]
+fn a_reload_that_is_refused_leaves_the_interface_as_it_was() {
+    let (http, other, busy) = (free_address(), free_address(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let control = |address: SocketAddr, mode: &str| {
+        format!("[control]\nsocket = \"control\"\nmode = \"{mode}\"\nhttp = \"{address}\"\n")
+    };
+    let asked = Asked::with(&control(http, "0600"));
+    let refused = |why: &str| {
+        let answer = asked.ask("reload");
+        assert!(answer.starts_with("error: ") && answer.contains(why), "{answer}");
+        assert_eq!(mode(&asked.path()), 0o600, "{why}");
+        assert!(TcpStream::connect(http).is_ok() && TcpStream::connect(other).is_err(), "{why}");
+    };
+    asked.tunnel.rewrite(&Asked::config(&control(busy.local_addr().unwrap(), "0666"), &asked.backend));
+    refused("Address already in use");
+    // The interface could move, and then the log cannot be opened.
+    asked.tunnel.rewrite(&Asked::config(&control(other, "0666"), &asked.backend));
+    let text = fs::read_to_string(asked.tunnel.config_file()).unwrap();
+    let target = format!("target = \"file:{}/none/log\"", asked.tunnel.dir().display());
+    let text = text.replacen("target = \"stderr\"", &target, 1);
+    fs::write(asked.tunnel.config_file(), text).unwrap();
+    refused("cannot open the log");
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_comes_back_with_a_reload() {
+    let asked = Asked::new();
+    fs::remove_file(asked.path()).unwrap();
+    let victim = asked.tunnel.dir().join("victim");
+    fs::write(&victim, "somebody's").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    asked
+        .tunnel
+        .rewrite(&Asked::config("[control]\nsocket = \"control\"\nmode = \"0666\"\n", &asked.backend));
+    asked.tunnel.signal(Signal::SIGHUP);
+    asked.tunnel.wait_log("the reload", |line| line.is("reload-done"));
+    assert_eq!((mode(&asked.path()), asked.ask("show cli level").as_str()), (0o666, "admin\n\n"));
+    // Something else in its place is left alone, and the reload refused.
+    fs::remove_file(asked.path()).unwrap();
+    std::os::unix::fs::symlink(&victim, asked.path()).unwrap();
+    asked.tunnel.signal(Signal::SIGHUP);
+    asked.tunnel.wait_log("the refusal", |line| line.is("reload-failed"));
+    assert_eq!(mode(&victim), 0o600);
+}
+
+#[test]
+fn a_start_that_cannot_open_the_interface_has_served_nobody() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = Backend::start(Listening::default(), echo);
+    let control = format!("[control]\nhttp = \"{}\"\n", busy.local_addr().unwrap());
+    let mut tunnel = Tunnel::spawn(&Asked::config(&control, &backend), Options::default());
+    assert_eq!(tunnel.wait_exit().code(), Some(69));
+    let text = tunnel.log_text();
+    assert!(text.contains("Address already in use") && !text.contains("event=listening"), "{text}");
+}
+
+#[test]
+fn what_is_denied_a_thousand_times_is_told_a_few_times() {
+    let asked = Asked::new();
+    let mut stream = connect(&asked.path());
+    stream.write_all(b"prompt; user\n").unwrap();
+    for _ in 0..100 {
+        stream
+            .write_all("reload;reload;reload;reload;reload;reload;reload;reload;reload;reload\n".as_bytes())
+            .unwrap();
+    }
+    stream.write_all(b"quit\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer.matches("Permission denied").count(), 1000);
+    let denied = |line: &Line| line.is("control-command") && line.get("outcome") == "permission denied";
+    asked.tunnel.wait_log("the first refusal", denied);
+    let told = asked.tunnel.log_lines().iter().filter(|line| denied(line)).count();
+    assert!(told < 100, "{told}");
 }
 
 fn mode(path: &Path) -> u32 {

@@ -6,6 +6,7 @@ use crate::harness::{
     free_address, refusing, service, wait_for,
 };
 use nix::sys::signal::Signal;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -284,6 +285,35 @@ fn what_clients_ask_for_is_kept() {
         assert_eq!(client.receive_all().1 == End::Clean, host.starts_with(['a', 'A']), "{host}");
     }
     assert_eq!((names.count("a.example", A), names.count("gone.example", A)), (1, 1));
+}
+
+/// What is not resolved is shown as such, and what resolving has cost.
+#[test]
+fn names_are_shown() {
+    let names = NameServer::new(Asked::no_such_name);
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control");
+    let control = format!("[control]\nsocket = \"{}\"\n", socket.display());
+    let _tunnel =
+        Tunnel::start(&format!("{control}{}", config(&[&names], "", "connect = \"gone.example:1\"")));
+    let ask = |command: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let servers = ask("show servers json");
+    assert!(
+        servers.contains("\"state\":\"unresolved\"") && servers.contains("\"address\":\"\""),
+        "{servers}"
+    );
+    let stat = ask("show stat");
+    assert!(stat.contains("MAINT (resolution)"), "{stat}");
+    let resolvers = ask("show resolvers");
+    let expected = format!("Resolvers section default\n nameserver {}:\n  sent:       ", names.address());
+    assert!(resolvers.starts_with(&expected), "{resolvers}");
+    assert!(!resolvers.contains("nx:         0"), "{resolvers}");
 }
 
 /// A name server of Debian's: what we say is DNS.

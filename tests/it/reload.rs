@@ -368,6 +368,40 @@ fn a_reload_while_draining_is_harmless() {
 }
 
 #[test]
+fn a_reload_that_a_drain_overtakes_opens_nothing() {
+    let backend = Backend::echo(Listening::default());
+    let service = plain("web", backend.address());
+    let mut tunnel = Tunnel::start(&service);
+    let mut client = Peer::plain(tunnel.address("web"));
+    echo(&mut client, b"before");
+    // A token is read from a pipe: the load lasts until somebody writes to it.
+    let pipe = tunnel.dir().join("token");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();
+    let added = free_address();
+    tunnel.rewrite(&format!(
+        "[control]\nsocket = \"control\"\ntokens = [{{ file = \"token\", level = \"admin\" }}]\n\n{service}{}",
+        plain_at("added", added, backend.address())
+    ));
+    tunnel.signal(Signal::SIGHUP);
+    tunnel.wait_log("the reload", |line| line.is("reload-started"));
+    // A second one, which is to come after the first.
+    tunnel.signal(Signal::SIGHUP);
+    tunnel.signal(Signal::SIGTERM);
+    tunnel.wait_log("the drain", |line| line.is("stopping"));
+    std::fs::write(&pipe, "0123456789abcdef-token").unwrap();
+    tunnel.wait_log("the refusal", |line| {
+        line.is("reload-failed") && line.get("error") == "the daemon is stopping"
+    });
+    echo(&mut client, b"draining");
+    assert!(TcpStream::connect(added).is_err(), "a listener was opened");
+    assert!(!tunnel.dir().join("control").exists());
+    client.half_close();
+    assert_eq!(client.receive_all(), (Vec::new(), End::Clean));
+    assert_eq!(tunnel.wait_exit().code(), Some(0), "{}", tunnel.log_text());
+    assert!(!tunnel.log_lines().iter().any(|line| line.is("reload-done")), "{}", tunnel.log_text());
+}
+
+#[test]
 fn a_signal_to_stop_during_a_reload_is_obeyed() {
     for _ in 0..full(50, 5) {
         let mut rig = Rig::echo(Sides::Terminate, "");

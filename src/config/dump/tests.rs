@@ -174,6 +174,7 @@ name = "four"
 accept = { address = "unix:four", proxy_protocol = {} }
 connect = { send_proxy = { version = "v2", tlvs = [] } }
 server = [{ address = "_a._tcp.example.org", expand = 4 }, { name = "five", address = "unix:@five", max_connections = 2, slow_start = "1s", check = "redis" }]
+check = { kind = "pgsql", user = "me" }
 [[service.rule]]
 source = ["0.0.0.0/0"]
 action = "reject"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks and pauses that are refused, each with what is said about it.
 
-use super::checked;
+use super::{checked, load_files};
 
 const SERVICE: &str = "[[service]]\nname = \"a\"\naccept = \"127.0.0.1:1\"\nconnect = \"127.0.0.1:2\"\n";
 
@@ -48,7 +48,10 @@ fn checks_that_cannot_be() {
             "[[service.route]]\nsni = [\"a\"]\naction = \"reject\"\ncheck = \"tcp\"",
             "8:9: error: `check` beside",
         ),
-        ("server = [{ address = \"h:1\", check = 1 }]", "5:37: error: `check` must be the kind"),
+        (
+            "[[service.route]]\nsni = [\"a\"]\n[[service.route.server]]\naddress = \"h:1\"\ncheck = 1",
+            "9:9: error: `check` must be the kind",
+        ),
     ] {
         let rendered = checked(&format!("{SERVICE}{text}\n")).1.to_string();
         assert!(

@@ -217,10 +217,10 @@ impl Meters {
         }
         self.all.update(all, self.before, elapsed);
         self.before = all;
-        for plan in &running.plans {
+        for plan in running.plans.iter() {
             self.measure_routes(plan, elapsed);
         }
-        for listening in &running.listeners {
+        for listening in running.listeners.iter() {
             self.measure(&listening.stats, elapsed);
         }
         let tick = self.tick;

@@ -2,7 +2,8 @@
 //! From the sources to a [`Snapshot`]: sums over workers, rates, history, the last failures.
 //!
 //! Invariants: nothing here is waited for by anybody but readers; what is kept is bounded, whatever the configuration and
-//! the peers do; making snapshots takes an eighth of the thread's time at most, however many readers ask.
+//! the peers do; making snapshots, and large answers of them, takes an eighth of the thread's time at most, however many
+//! readers ask the same.
 //!
 //! Not here: the counting itself (`stats/`), what readers make of a snapshot.
 
@@ -14,6 +15,7 @@ mod services;
 mod shapes;
 mod workers;
 
+use super::kept::{Body, Shared};
 use super::model::{Certificate, Failure, Snapshot};
 use super::problems::problems;
 use super::running::{Life, Running};
@@ -29,8 +31,8 @@ use workers::Loads;
 /// The share of time that may be spent on making snapshots: one in so many.
 const SHARE: u32 = 8;
 
-/// How much of it may be saved up: who asks now and then always gets a new one.
-const SAVED: Duration = Duration::from_millis(250);
+/// How much work may be ahead of its share: who asks now and then always gets a new one.
+const AHEAD: Duration = Duration::from_millis(250);
 
 /// How old one may become that is shown although there is no time for another.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -46,9 +48,8 @@ pub(in crate::control) struct Collected {
     failures: Failures,
     /// The last snapshot.
     last: Option<Last>,
-    /// The time there is for making another one, and when that was reckoned.
-    saved: Duration,
-    reckoned: Instant,
+    /// When the work that was done so far has had its share of time.
+    paid: Instant,
     /// Looked up once: these do not change.
     user: String,
     node: String,
@@ -88,8 +89,7 @@ impl Collected {
             loads: Loads::default(),
             failures: Failures::default(),
             last: None,
-            saved: SAVED,
-            reckoned: now,
+            paid: now,
             user: system::user(),
             node: system::host_name(),
             ticked: now,
@@ -100,23 +100,49 @@ impl Collected {
 impl State {
     /// Everything but the connections, as it is now, or was a moment ago.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        let (running, began) = (self.running(), clock());
-        let Collected { last, saved, reckoned, .. } = &mut self.collected;
-        *saved = SAVED.min(*saved + began.saturating_duration_since(*reckoned) / SHARE);
-        *reckoned = began;
-        let is_good = |last: &&Last| {
-            saved.is_zero()
-                && began.saturating_duration_since(last.made) < OLDEST
-                && Arc::ptr_eq(&last.running, &running)
-        };
-        if let Some(last) = last.as_ref().filter(is_good) {
-            return Arc::clone(&last.snapshot);
+        if let Some(snapshot) = self.shown() {
+            return snapshot;
         }
+        let (running, made, began) = (self.running(), clock(), time::thread_cpu());
         let snapshot = Arc::new(self.collect(&running));
-        let took = clock().saturating_duration_since(began);
-        self.collected.saved = self.collected.saved.saturating_sub(took);
-        self.collected.last = Some(Last { made: began, running, snapshot: Arc::clone(&snapshot) });
+        self.spend(time::thread_cpu().saturating_sub(began));
+        self.collected.last = Some(Last { made, running, snapshot: Arc::clone(&snapshot) });
         snapshot
+    }
+
+    /// The last snapshot, if it is to be shown once more: there was no time for another one.
+    fn shown(&mut self) -> Option<Arc<Snapshot>> {
+        let (running, now) = (self.running(), clock());
+        let last = self.collected.last.as_ref()?;
+        let is_good = self.collected.paid > now + AHEAD * SHARE
+            && now.saturating_duration_since(last.made) < OLDEST
+            && Arc::ptr_eq(&last.running, &running);
+        is_good.then(|| Arc::clone(&last.snapshot))
+    }
+
+    /// Accounts for work that readers had done.
+    fn spend(&mut self, took: Duration) {
+        let paid = self.collected.paid.max(clock());
+        self.collected.paid = paid + took * SHARE;
+    }
+
+    /// What `question` was answered, if the answer would be made of the same snapshot now.
+    pub(super) fn kept(&mut self, question: &str) -> Option<Body> {
+        let shown = self.shown()?;
+        self.kept.find(&shown, question)
+    }
+
+    /// Keeps a large answer, whose making `took` that long, for others who ask the same.
+    pub(super) fn keep(
+        &mut self,
+        question: String,
+        media: &'static str,
+        body: Vec<u8>,
+        took: Duration,
+    ) -> Arc<Shared> {
+        self.spend(took);
+        let of = self.collected.last.as_ref().map(|last| Arc::clone(&last.snapshot));
+        self.kept.keep(of.unwrap_or_default(), question, media, body)
     }
 
     /// Something was changed through us: whoever asks next shall see it.
@@ -161,12 +187,15 @@ impl State {
     }
 
     /// The configuration in effect, as `tunnel -T` shows it.
-    pub fn effective(&mut self) -> String {
-        self.running().effective.clone()
+    pub fn effective(&mut self) -> Arc<str> {
+        Arc::clone(&self.running().effective)
     }
 
     /// Once a second: rates, history, what was noted meanwhile.
     pub fn tick(&mut self) {
+        if self.shown().is_none() {
+            self.kept.forget();
+        }
         let running = self.running();
         self.take_failures();
         let now = self.now;

@@ -3,14 +3,16 @@
 
 use super::View;
 use super::shapes::{failures, shares, timing};
-use crate::control::model::{Listener, Process, Reload, Traffic};
+use crate::control::model::{Listener, Names, Process, Reload, Traffic};
 use crate::control::running::Life;
+use crate::resolver::Resolver;
 use crate::stats::causes::CAUSES;
 use crate::stats::histogram::{Distribution, Scale};
 use crate::stats::tls::Sums;
 use crate::stats::{Counter, Scope};
 use crate::sys::{openssl, time};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The sums over all services that ever were: nothing is counted twice, so nothing can disagree.
 struct All {
@@ -95,8 +97,23 @@ pub(super) fn process(view: &View<'_>, listeners: &[Listener]) -> Process {
         lifetimes: timing(&all.times(Scale::Long, Scope::lifetimes)),
         failures: failures(&all.failures(), &collected.failures, None),
         tls: shares(handshakes, all.sum(Counter::Resumed), &all.shares()),
+        names: names(&sources.resolver.get()),
         history: collected.meters.history(),
         problems: Vec::new(),
+    }
+}
+
+fn names(resolver: &Resolver) -> Names {
+    let counts = resolver.counts();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Names {
+        kept: resolver.kept() as u64,
+        hits: read(&counts.hits),
+        misses: read(&counts.misses),
+        no_names: read(&counts.no_names),
+        unanswered: read(&counts.unanswered),
+        queries: read(&counts.queries),
+        failed_tries: read(&counts.failed_tries),
     }
 }
 
@@ -124,7 +141,7 @@ fn reload(view: &View<'_>) -> Reload {
         refused: running.refused,
         last: running.last_load,
         ok: running.last_ok,
-        messages: running.messages.clone(),
+        messages: running.messages.to_vec(),
         in_effect_since: running.in_effect_since,
     }
 }

@@ -136,9 +136,12 @@ fn server(
     let (name, address) = (server.name.to_string(), server.place.to_string());
     let Some(marks) = &server.marks else { return Server { name, address, ..shown } };
     let shown = seen(view, server, &marks.health, shown);
+    // Without an address nothing else can be said of it.
+    let state = if server.place.is_known() { shown.state } else { "unresolved".to_owned() };
     Server {
         name,
         address,
+        state,
         admin: marks.admin().name().to_owned(),
         weight: server.weight().into(),
         // Whatever changed last: what the operator says or what was seen.

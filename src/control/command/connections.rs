@@ -11,6 +11,7 @@ use crate::connection::view::{ConnectionView, STATES, Wanted};
 use crate::connection::walk::Act;
 use crate::control::answer::{End, Format};
 use crate::control::listing::Cursor;
+use crate::control::state::State;
 
 /// What HAProxy says where there is no such connection: to close, to show.
 const NONE_TO_CLOSE: &str = "No such session (use 'show sess').";
@@ -124,6 +125,14 @@ impl Format for Framed {
 
     fn row(&mut self, connection: &ConnectionView, out: &mut Vec<u8>) {
         self.format.row(connection, out);
+    }
+
+    fn look(&mut self, state: &mut State) {
+        self.format.look(state);
+    }
+
+    fn held(&self) -> usize {
+        self.format.held()
     }
 
     fn tail(&mut self, end: &End, out: &mut Vec<u8>) {

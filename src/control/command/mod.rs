@@ -23,11 +23,11 @@ use self::connections::Framed;
 use self::line::Front;
 use super::answer::{Answer, Format, List, Request, Talk, Then, Visitor, Wording};
 use super::listing::Cursor;
+use super::note::Note;
 use super::order::Order;
 use super::state::State;
 use crate::connection::view::Wanted;
 use crate::connection::walk::Act;
-use crate::log::{self, Log};
 use crate::policy::access::Level;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -67,14 +67,6 @@ struct Call<'a> {
     note: Option<Note>,
 }
 
-/// What the log is told of a change once it is known what came of it.
-#[derive(Debug)]
-struct Note {
-    log: Log,
-    by: String,
-    command: String,
-}
-
 /// What a command comes to.
 #[derive(Debug)]
 enum Done {
@@ -100,13 +92,6 @@ struct Told {
     most: usize,
     act: Act,
     format: Box<dyn Format>,
-}
-
-impl Note {
-    fn send(self, outcome: &str) {
-        let line = self.log.line(log::Level::Notice, "control-command");
-        line.field("by", self.by).field("command", self.command).field("outcome", outcome).send();
-    }
 }
 
 impl Default for Commands {
@@ -137,14 +122,11 @@ impl Commands {
             return self.whole(table::unknown(words));
         };
         let level = visitor.level.min(self.settings.ceiling);
-        let note = (command.level > Level::Read).then(|| Note {
-            log: state.sources.log.clone(),
-            by: visitor.name.clone(),
-            command: words.join(" "),
-        });
+        let log = &state.sources.log;
+        let note = (command.level > Level::Read).then(|| Note::new(log, visitor, &words.join(" ")));
         if level < command.level {
             if let Some(note) = note {
-                note.send("permission denied");
+                note.deny("permission denied");
             }
             return self.whole("Permission denied\n".to_owned());
         }

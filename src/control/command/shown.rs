@@ -48,6 +48,27 @@ pub(super) fn backends(call: &mut Call<'_>) -> Done {
     Done::Text(text)
 }
 
+/// In the form of HAProxy's, as far as there is the same: here nobody counts by server.
+pub(super) fn resolvers(call: &mut Call<'_>) -> Done {
+    let resolver = call.state.sources.resolver.get();
+    let names = call.state.snapshot().process.names.clone();
+    let servers: Vec<String> = resolver.settings().servers.iter().map(ToString::to_string).collect();
+    let servers = if servers.is_empty() { "of the system".to_owned() } else { servers.join(" ") };
+    let mut text = format!("Resolvers section default\n nameserver {servers}:\n");
+    for (name, value) in [
+        ("sent", names.queries),
+        ("failed", names.failed_tries),
+        ("hits", names.hits),
+        ("misses", names.misses),
+        ("nx", names.no_names),
+        ("unanswered", names.unanswered),
+        ("kept", names.kept),
+    ] {
+        _ = writeln!(text, "  {:<12}{value}", format!("{name}:"));
+    }
+    Done::Text(text)
+}
+
 pub(super) fn activity(call: &mut Call<'_>) -> Done {
     let snapshot = call.state.snapshot();
     let workers = &snapshot.workers;

@@ -324,7 +324,7 @@ fn backend(service: &Service, iid: u64, now: f64) -> Row {
     row.attempts(&service.connects, servers_of(service).map(|server| server.connect_errors).sum());
     row.last(&service.traffic, now);
     let usable = servers_of(service).filter(|server| server.admin != "drain" && server.admin != "maint");
-    let usable = usable.filter(|server| !matches!(&*server.state, "down" | "stopping"));
+    let usable = usable.filter(|server| !matches!(&*server.state, "down" | "stopping" | "unresolved"));
     let (count, weight) =
         usable.fold((0, 0), |(count, weight), server| (count + 1, weight + u64::from(server.weight)));
     let none = servers_of(service).next().is_none();
@@ -428,6 +428,7 @@ pub(super) fn status(server: &Server) -> &'static str {
         ("drain", _) => "DRAIN",
         (_, "up") => "UP",
         (_, "down") => "DOWN",
+        (_, "unresolved") => "MAINT (resolution)",
         (_, "paused" | "stopping") => "NOLB",
         _ => "no check",
     }

@@ -98,6 +98,7 @@ const COMMANDS: &[Command] = &[
     read("show info", "[typed|json|desc]", "show the process", info::run),
     read("show listeners json", "", "show listeners", json::listeners),
     read("show process json", "", "show the process, with all that is known of it", json::process),
+    read("show resolvers", "", "show how names are resolved", shown::resolvers),
     read("show servers conn", "[<service>]", "show the connections of servers", shown::servers_conn),
     read("show servers json", "", "show servers", json::servers),
     read("show servers state", "[<service>]", "show the states of servers", shown::servers_state),

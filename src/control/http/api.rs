@@ -4,15 +4,15 @@
 //! Objects and fields are those of `control/model.rs` and `connection/view.rs`; here is only what is around them.
 
 use super::query::{Fields, only, parsed, text};
-use super::response::{JSON, Manner, Response, list};
+use super::response::{JSON, Response};
+use super::site::Seen;
 use crate::connection::view::{ConnectionView, STATES, Wanted};
 use crate::connection::walk::Act;
-use crate::control::answer::{Answer, End, Format, List, Then};
+use crate::control::answer::{End, Format, List, Then};
 use crate::control::listing::Cursor;
 use crate::control::model::{Server, Service, Snapshot, Worker};
 use crate::control::state::State;
 use serde_json::json;
-use std::sync::Arc;
 
 /// Connections of an answer, if the request does not say.
 const LIMIT: usize = 100;
@@ -56,13 +56,13 @@ impl Thing {
 }
 
 /// What is asked for by the last part of a path; nothing, if there is no such thing.
-pub(super) fn get(name: &str, fields: &Fields, manner: Manner, state: &mut State) -> Option<Answer> {
+pub(super) fn get(name: &str, fields: &Fields, state: &mut State) -> Option<Seen> {
     let (_, thing, known) = *Thing::ALL.iter().find(|(known, ..)| *known == name)?;
     let answered = only(fields, known).and_then(|()| match thing {
-        Thing::Connections => connections(fields, manner),
-        other => look(other, fields, state).map(|response| response.answer(manner)),
+        Thing::Connections => connections(fields),
+        other => look(other, fields, state).map(Seen::Whole),
     });
-    Some(answered.unwrap_or_else(|refused| refused.answer(manner)))
+    Some(answered.unwrap_or_else(Seen::Whole))
 }
 
 fn look(thing: Thing, fields: &Fields, state: &mut State) -> Result<Response, Response> {
@@ -88,7 +88,7 @@ fn look(thing: Thing, fields: &Fields, state: &mut State) -> Result<Response, Re
             });
             wrapped("errors", &all.take(limit).collect::<Vec<_>>())
         }
-        other => of_snapshot(other, fields, Arc::unwrap_or_clone(state.snapshot()))?,
+        other => of_snapshot(other, fields, &state.snapshot())?,
     };
     body.map(|body| Response::json(200, body))
         .map_err(|_| Response::line(503, "it cannot be written as JSON"))
@@ -97,41 +97,41 @@ fn look(thing: Thing, fields: &Fields, state: &mut State) -> Result<Response, Re
 type Written = serde_json::Result<Vec<u8>>;
 
 /// What is told of a snapshot.
-fn of_snapshot(thing: Thing, fields: &Fields, snapshot: Snapshot) -> Result<Written, Response> {
+fn of_snapshot(thing: Thing, fields: &Fields, snapshot: &Snapshot) -> Result<Written, Response> {
     let takes = |field: &str, value: &str| is(fields, field, value);
     Ok(match thing {
         Thing::Info => serde_json::to_vec(&snapshot.process),
         Thing::Services => {
             let takes =
-                |s: &Service| takes("name", &s.name) && takes("mode", &s.mode) && takes("state", &s.state);
-            wrapped("services", &snapshot.services.into_iter().filter(takes).collect::<Vec<_>>())
+                |s: &&Service| takes("name", &s.name) && takes("mode", &s.mode) && takes("state", &s.state);
+            wrapped("services", &snapshot.services.iter().filter(takes).collect::<Vec<_>>())
         }
         Thing::Listeners => {
-            let all = snapshot.listeners.into_iter().filter(|l| {
+            let all = snapshot.listeners.iter().filter(|l| {
                 takes("service", &l.service) && takes("address", &l.address) && takes("state", &l.state)
             });
             wrapped("listeners", &all.collect::<Vec<_>>())
         }
         Thing::Servers => {
-            let routes = snapshot.services.into_iter().flat_map(|service| service.routes);
-            let takes = |s: &Server| {
+            let routes = snapshot.services.iter().flat_map(|service| &service.routes);
+            let takes = |s: &&Server| {
                 takes("service", &s.service)
                     && takes("route", &s.route)
                     && takes("name", &s.name)
                     && takes("state", &s.state)
                     && takes("admin", &s.admin)
             };
-            let all = routes.flat_map(|route| route.servers).filter(takes);
+            let all = routes.flat_map(|route| &route.servers).filter(takes);
             wrapped("servers", &all.collect::<Vec<_>>())
         }
         Thing::Workers => {
             let number: Option<u64> = parsed(fields, "number")?;
             let takes =
-                |w: &Worker| number.is_none_or(|number| number == w.number) && takes("state", &w.state);
-            wrapped("workers", &snapshot.workers.into_iter().filter(takes).collect::<Vec<_>>())
+                |w: &&Worker| number.is_none_or(|number| number == w.number) && takes("state", &w.state);
+            wrapped("workers", &snapshot.workers.iter().filter(takes).collect::<Vec<_>>())
         }
-        Thing::Summary => serde_json::to_vec(&summary(&snapshot)),
-        _ => serde_json::to_vec(&snapshot),
+        Thing::Summary => serde_json::to_vec(&summary(snapshot)),
+        _ => serde_json::to_vec(snapshot),
     })
 }
 
@@ -187,7 +187,7 @@ fn summary(snapshot: &Snapshot) -> serde_json::Value {
 }
 
 /// A page of connections.
-fn connections(fields: &Fields, manner: Manner) -> Result<Answer, Response> {
+fn connections(fields: &Fields) -> Result<Seen, Response> {
     let most = parsed(fields, "limit")?.unwrap_or(LIMIT);
     if !(1..=MAX_LIMIT).contains(&most) {
         return Err(Response::line(400, "`limit` is 1 to 1000"));
@@ -210,7 +210,7 @@ fn connections(fields: &Fields, manner: Manner) -> Result<Answer, Response> {
     };
     let format = Box::new(Rows::default());
     let rows = List { wanted, from, most, act: Act::Look, format, then: Then::Keep };
-    Ok(list(rows, JSON, manner))
+    Ok(Seen::List(Box::new(rows), JSON))
 }
 
 /// `{"connections":[…],"next":"CURSOR","silent":[]}`.

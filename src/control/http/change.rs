@@ -8,6 +8,7 @@ use super::response::{Manner, Response};
 use crate::connection::view::{ConnectionView, Wanted};
 use crate::connection::walk::Act;
 use crate::control::answer::{Answer, End, Format, List, Wording};
+use crate::control::note::Note;
 use crate::control::order::{Order, Outcome};
 use crate::log;
 use crate::policy::access::Level;
@@ -41,6 +42,17 @@ impl Change {
         }
     }
 
+    /// For the log: the request, with the fields that matter.
+    pub(super) fn told(self, fields: &Fields) -> String {
+        match self {
+            Self::Kill(Some(id)) => format!("POST /api/v1/connections/{id}/kill"),
+            Self::Kill(None) => "POST /api/v1/connections/?/kill".to_owned(),
+            Self::Reload => "POST /api/v1/reload".to_owned(),
+            Self::Drain => "POST /api/v1/drain".to_owned(),
+            Self::LogLevel => format!("POST /api/v1/log-level level={}", text(fields, "level")),
+        }
+    }
+
     /// The level it takes.
     pub(super) fn needs(self) -> Level {
         match self {
@@ -50,8 +62,8 @@ impl Change {
     }
 }
 
-/// Makes a change, for somebody who may.
-pub(super) fn answer(change: Change, fields: &Fields, manner: Manner) -> Answer {
+/// Makes a change, for somebody who may. `note` tells what came of it; of a request that is not understood, nothing is told.
+pub(super) fn answer(change: Change, fields: &Fields, manner: Manner, note: Note) -> Answer {
     let known: &[&str] = if change == Change::LogLevel { &["level", AFTER] } else { &[AFTER] };
     if let Err(refused) = only(fields, known) {
         return refused.answer(manner);
@@ -60,7 +72,7 @@ pub(super) fn answer(change: Change, fields: &Fields, manner: Manner) -> Answer 
     let order = match change {
         Change::Kill(Some(id)) => {
             let wanted = Wanted { id: Some(id), ..Wanted::default() };
-            let format = Box::new(Killed { id, manner, after });
+            let format = Box::new(Killed { id, manner, after, note: Some(note) });
             return Answer::List(Box::new(List {
                 wanted,
                 from: None,
@@ -81,7 +93,10 @@ pub(super) fn answer(change: Change, fields: &Fields, manner: Manner) -> Answer 
             }
         },
     };
-    let wording = move |outcome: Outcome| told(outcome, after).bytes(manner);
+    let wording = move |outcome: Outcome| {
+        note.send(outcome.as_ref().err().map_or("done", String::as_str));
+        told(outcome, after).bytes(manner)
+    };
     Answer::Order(order, Wording(Box::new(wording)), manner.then())
 }
 
@@ -122,6 +137,7 @@ struct Killed {
     id: u64,
     manner: Manner,
     after: Option<String>,
+    note: Option<Note>,
 }
 
 impl Format for Killed {
@@ -130,6 +146,9 @@ impl Format for Killed {
     fn row(&mut self, _: &ConnectionView, _: &mut Vec<u8>) {}
 
     fn tail(&mut self, end: &End, out: &mut Vec<u8>) {
+        if let Some(note) = self.note.take() {
+            note.send(&format!("closed {}", end.told));
+        }
         let response = if end.told > 0 {
             done(&json!({ "ok": true, "killed": self.id }), self.after.take())
         } else if end.silent.is_empty() {
@@ -145,6 +164,8 @@ impl Format for Killed {
 mod tests {
     use super::super::query::decode;
     use super::*;
+    use crate::control::answer::{Visitor, Who};
+    use crate::policy::access::ControlSettings;
 
     const MANNER: Manner = Manner { head_only: false, minor: 1, keep: true };
 
@@ -184,7 +205,7 @@ mod tests {
 
     fn kill(end: &End, after: Option<&str>) -> String {
         let mut out = Vec::new();
-        let mut format = Killed { id: 7, manner: MANNER, after: after.map(str::to_owned) };
+        let mut format = Killed { id: 7, manner: MANNER, after: after.map(str::to_owned), note: None };
         format.head(&mut out);
         format.tail(end, &mut out);
         String::from_utf8(out).unwrap()
@@ -202,7 +223,10 @@ mod tests {
     }
 
     fn status(change: Change, form: &str) -> Option<String> {
-        match answer(change, &decode(form.as_bytes()), MANNER) {
+        let (log, _) = log::Log::to_memory(log::Level::Info);
+        let visitor = Visitor::new(Who::Anybody, "a test".to_owned(), &ControlSettings::default());
+        let note = Note::new(&log, &visitor, "a change");
+        match answer(change, &decode(form.as_bytes()), MANNER, note) {
             Answer::Whole(bytes, _) => Some(String::from_utf8(bytes).unwrap()[9..12].to_owned()),
             _ => None,
         }

@@ -8,7 +8,7 @@
 use super::parse::Head;
 use super::response::{Refusal, Response};
 use crate::control::answer::Visitor;
-use crate::policy::access::{ControlSettings, Level};
+use crate::policy::access::{ControlSettings, Level, Token};
 use std::net::{IpAddr, Ipv6Addr};
 use subtle::ConstantTimeEq;
 
@@ -23,19 +23,16 @@ pub enum Hosts {
     Every,
 }
 
-/// What is asked of every request.
-#[derive(Clone, Debug)]
-pub(super) struct Gate {
-    configured: Vec<Box<str>>,
-    hosts: Hosts,
-    tokens: Vec<(Box<str>, Level)>,
+/// What is asked of a request, by the settings in effect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gate<'a> {
+    pub(super) settings: &'a ControlSettings,
+    pub(super) hosts: &'a Hosts,
+    /// TLS was agreed on with us, so our own page has the scheme https. Without, somebody ahead of us may have done that.
+    pub(super) tls: bool,
 }
 
-impl Gate {
-    pub(super) fn new(settings: &ControlSettings, hosts: Hosts) -> Self {
-        Self { configured: settings.hosts.clone(), hosts, tokens: settings.tokens.clone() }
-    }
-
+impl Gate<'_> {
     /// Who asks, with the level that a token gives.
     ///
     /// # Errors
@@ -46,11 +43,12 @@ impl Gate {
             return Err(Refusal::new(421, why).into());
         }
         let Some(authorization) = head.authorization.as_deref() else { return Ok(visitor.clone()) };
-        let by_token = self.level(authorization).ok_or_else(|| {
+        let token = self.token(authorization).ok_or_else(|| {
             let answer = Response::from(Refusal::new(401, "the token is not known here"));
             answer.with("WWW-Authenticate", "Bearer realm=\"tunnel\", error=\"invalid_token\"")
         })?;
-        Ok(Visitor { level: visitor.level.max(by_token), name: visitor.name.clone() })
+        let name = format!("token {} at {}", token.name, visitor.name);
+        Ok(Visitor { level: visitor.level.max(token.level), name, who: visitor.who.clone() })
     }
 
     /// Whether a change that needs `needed` may be made.
@@ -61,7 +59,7 @@ impl Gate {
         // Over a connection whose certificate or address gives the level, a browser would come with it wherever it was
         // sent from. A token it would not add.
         if head.authorization.is_none() {
-            from_our_page(head)?;
+            from_our_page(head, self.tls)?;
         }
         if visitor.level >= needed {
             return Ok(());
@@ -77,18 +75,19 @@ impl Gate {
         Err(answer.with("WWW-Authenticate", "Bearer realm=\"tunnel\""))
     }
 
-    /// What `Authorization` gives; nothing, if it is no token of ours. Every token is compared, in constant time.
-    fn level(&self, authorization: &str) -> Option<Level> {
-        let (scheme, token) = authorization.split_once(' ')?;
-        let token = token.trim_start_matches(' ');
-        let mut level = None;
-        for (known, gives) in &self.tokens {
-            let is = bool::from(known.as_bytes().ct_eq(token.as_bytes()));
-            if is && !known.is_empty() {
-                level = level.max(Some(*gives));
+    /// The token in `Authorization`, the one that gives most; nothing, if it is none of ours. Every token is compared, in
+    /// constant time.
+    fn token(&self, authorization: &str) -> Option<&Token> {
+        let (scheme, secret) = authorization.split_once(' ')?;
+        let secret = secret.trim_start_matches(' ');
+        let mut found: Option<&Token> = None;
+        for token in &self.settings.tokens {
+            let is = bool::from(token.secret.as_bytes().ct_eq(secret.as_bytes()));
+            if is && !token.secret.is_empty() && found.is_none_or(|found| found.level < token.level) {
+                found = Some(token);
             }
         }
-        level.filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+        found.filter(|_| scheme.eq_ignore_ascii_case("bearer"))
     }
 
     /// Whether that is one of our names; the port does not matter, since a forwarded one may be any.
@@ -99,8 +98,8 @@ impl Gate {
         name.parse::<IpAddr>().is_ok()
             || bracketed(name).is_some()
             || is("localhost")
-            || self.configured.iter().any(|known| is(known))
-            || match &self.hosts {
+            || self.settings.hosts.iter().any(|known| is(known))
+            || match self.hosts {
                 Hosts::Configured => false,
                 Hosts::Also(known) => is(known),
                 Hosts::Every => true,
@@ -123,12 +122,14 @@ fn without_port(host: &str) -> Option<&str> {
 }
 
 /// Whether a browser says that the request comes from a page of ours. Every browser says it of a POST.
-fn from_our_page(head: &Head) -> Result<(), Response> {
+fn from_our_page(head: &Head, tls: bool) -> Result<(), Response> {
     let refused = |why| Err(Response::from(Refusal::new(403, why)));
     match (head.origin.as_deref(), head.fetch_site.as_deref()) {
         (_, Some(site)) if site != "same-origin" => refused("a change must come from our own page"),
         (Some(origin), _) => {
-            let named = origin.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+            let named = origin
+                .split_once("://")
+                .filter(|(scheme, _)| *scheme == "https" || *scheme == "http" && !tls);
             let same = named.zip(head.host.as_deref());
             match same {
                 Some(((_, origin), host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
@@ -144,14 +145,20 @@ fn from_our_page(head: &Head) -> Result<(), Response> {
 mod tests {
     use super::super::parse::{Parsed, parse};
     use super::*;
+    use crate::control::answer::Who;
 
-    fn gate(hosts: Hosts) -> Gate {
+    fn token(secret: &str, level: Level) -> Token {
+        Token { name: "ops".into(), secret: secret.into(), level }
+    }
+
+    /// A gate of one host and two tokens.
+    fn gate(hosts: Hosts) -> Gate<'static> {
         let settings = ControlSettings {
             hosts: vec!["tunnel.example".into()],
-            tokens: vec![("secret".into(), Level::Operate), ("secret-admin".into(), Level::Admin)],
+            tokens: vec![token("secret", Level::Operate), token("secret-admin", Level::Admin)],
             ..ControlSettings::default()
         };
-        Gate::new(&settings, hosts)
+        Gate { settings: Box::leak(Box::new(settings)), hosts: Box::leak(Box::new(hosts)), tls: false }
     }
 
     fn head(lines: &str) -> Head {
@@ -162,7 +169,7 @@ mod tests {
     }
 
     fn reader() -> Visitor {
-        Visitor { level: Level::Read, name: "127.0.0.1:1".to_owned() }
+        Visitor { who: Who::Anybody, level: Level::Read, name: "127.0.0.1:1".to_owned() }
     }
 
     #[test]
@@ -216,9 +223,25 @@ mod tests {
             let expected = if wrong == "Bearer secret " { Ok(Level::Admin) } else { Err(401) };
             assert_eq!(answer.map_err(|answer| answer.status), expected, "{wrong:?}");
         }
-        let nothing =
-            ControlSettings { tokens: vec![("".into(), Level::Admin)], ..ControlSettings::default() };
-        assert_eq!(Gate::new(&nothing, Hosts::Every).level("Bearer "), None, "an empty token is none");
+        let nothing = ControlSettings { tokens: vec![token("", Level::Admin)], ..ControlSettings::default() };
+        let open = Gate { settings: &nothing, hosts: &Hosts::Every, tls: false };
+        assert_eq!(open.token("Bearer "), None, "an empty token is none");
+        let named = head("Host: localhost\r\nAuthorization: Bearer secret");
+        let visitor = gate(Hosts::Configured).enter(&named, &reader()).unwrap();
+        assert_eq!(visitor.name, "token ops at 127.0.0.1:1", "what the log says of a change");
+    }
+
+    #[test]
+    fn a_page_without_tls_is_not_ours_where_tls_was_agreed_on() {
+        let change = |origin: &str| {
+            let head = head(&format!("Host: localhost\r\nOrigin: {origin}"));
+            let admin = Visitor { level: Level::Admin, ..reader() };
+            Gate { tls: true, ..gate(Hosts::Configured) }
+                .change(&head, &admin, Level::Admin)
+                .map_err(|no| no.status)
+        };
+        assert_eq!(change("https://localhost"), Ok(()));
+        assert_eq!(change("http://localhost"), Err(403), "who answers for port 80 need not be us");
     }
 
     #[test]

@@ -19,12 +19,12 @@ pub use gate::Hosts;
 
 use super::answer::{Answer, Request, Talk, Visitor};
 use super::state::State;
-use crate::policy::access::ControlSettings;
 use body::Body;
 use gate::Gate;
 use parse::{Head, Parsed, parse};
 use response::{Manner, Refusal, Response};
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a connection may be idle between requests. Scrapers come every fifteen seconds to a minute.
@@ -39,7 +39,8 @@ const REQUEST: Duration = Duration::from_secs(20);
 /// One reader's talk.
 #[derive(Debug)]
 pub struct Http {
-    gate: Gate,
+    hosts: Hosts,
+    tls: bool,
     coming: Coming,
     /// When the first byte of the request that comes in was seen.
     since: Option<Instant>,
@@ -56,9 +57,9 @@ enum Coming {
 }
 
 impl Http {
-    /// The talk of somebody who may call us by `hosts`.
-    pub fn new(settings: &ControlSettings, hosts: Hosts) -> Self {
-        Self { gate: Gate::new(settings, hosts), coming: Coming::Head, since: None }
+    /// The talk of somebody who may call us by `hosts`, and with whom `tls` was agreed on here or not.
+    pub fn new(hosts: Hosts, tls: bool) -> Self {
+        Self { hosts, tls, coming: Coming::Head, since: None }
     }
 
     /// Takes a whole request off the input. Nothing: more is to come, or `Continue` is to be said first.
@@ -125,7 +126,9 @@ impl Talk for Http {
                 Request::Answer(Answer::Whole(go_on, super::answer::Then::Keep))
             }
             Ok(Taken::Whole(head, body)) => {
-                Request::Answer(site::answer(&head, &body, &self.gate, visitor, state))
+                let settings = Arc::clone(&state.settings);
+                let gate = Gate { settings: &settings, hosts: &self.hosts, tls: self.tls };
+                Request::Answer(site::answer(&head, &body, gate, visitor, state))
             }
             Err(refusal) => Request::Answer(self.refuse(refusal)),
         }

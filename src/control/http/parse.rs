@@ -24,6 +24,18 @@ pub(super) enum Method {
     Other,
 }
 
+impl Method {
+    /// For the log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Other => "another method",
+        }
+    }
+}
+
 /// How the body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {

@@ -6,8 +6,11 @@
 
 use crate::connection::view::ConnectionView;
 use crate::control::answer::{Answer, End, Format, List, Then};
+use crate::control::kept::Shared;
+use crate::control::state::State;
 use crate::sys::time;
 use std::fmt::Write;
+use std::sync::Arc;
 
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
@@ -88,8 +91,26 @@ impl Response {
 
     /// As it is sent.
     pub(super) fn bytes(&self, manner: Manner) -> Vec<u8> {
+        let mut bytes = self.head(self.body.len(), manner);
+        if !manner.head_only {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+
+    /// With a body that others are given too, instead of its own.
+    pub(super) fn share(&self, body: Arc<Shared>, manner: Manner) -> Answer {
+        let head = self.head(body.len(), manner);
+        if manner.head_only {
+            Answer::Whole(head, manner.then())
+        } else {
+            Answer::Shared(head, body, manner.then())
+        }
+    }
+
+    fn head(&self, length: usize, manner: Manner) -> Vec<u8> {
         let mut head = status_line(self.status, manner);
-        let _never_fails = write!(head, "Content-Length: {}\r\n", self.body.len());
+        let _never_fails = write!(head, "Content-Length: {length}\r\n");
         let cache = if self.immutable { "public, max-age=31536000, immutable" } else { "no-store" };
         let _never_fails =
             write!(head, "Content-Type: {}\r\nCache-Control: {cache}\r\n{SECURITY}", self.media);
@@ -97,11 +118,7 @@ impl Response {
             let _never_fails = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        if !manner.head_only {
-            bytes.extend_from_slice(&self.body);
-        }
-        bytes
+        head.into_bytes()
     }
 
     pub(super) fn answer(&self, manner: Manner) -> Answer {
@@ -174,6 +191,14 @@ impl Format for Streamed {
     fn row(&mut self, connection: &ConnectionView, out: &mut Vec<u8>) {
         self.inner.row(connection, &mut self.piece);
         self.send(out);
+    }
+
+    fn look(&mut self, state: &mut State) {
+        self.inner.look(state);
+    }
+
+    fn held(&self) -> usize {
+        self.inner.held() + self.piece.capacity()
     }
 
     fn tail(&mut self, end: &End, out: &mut Vec<u8>) {

@@ -13,9 +13,11 @@ use crate::connection::walk::Act;
 use crate::control::answer::{Answer, List, Then, Visitor};
 use crate::control::metrics::{self, Filter, metrics};
 use crate::control::model::Process;
+use crate::control::note::Note;
 use crate::control::page::{Page, page};
 use crate::control::running::Life;
 use crate::control::state::State;
+use crate::sys::time;
 
 /// Where the API begins.
 const API: &str = "/api/v1/";
@@ -23,15 +25,50 @@ const API: &str = "/api/v1/";
 /// What the paths of the page with connections on it are sent as.
 const HTML: &str = "text/html; charset=utf-8";
 
+/// The status of an answer to whom no token is known.
+const UNKNOWN_TOKEN: u16 = 401;
+
+/// Bytes from which on an answer is kept for others who ask the same: below, making it anew costs little.
+const LARGE: usize = 256 << 10;
+
+/// What there is to see.
+#[derive(Debug)]
+pub(super) enum Seen {
+    Whole(Response),
+    /// Connections, and the media type they are told in.
+    List(Box<List>, &'static str),
+}
+
+impl Seen {
+    pub(super) fn answer(self, manner: Manner) -> Answer {
+        match self {
+            Self::Whole(response) => response.answer(manner),
+            Self::List(rows, media) => list(*rows, media, manner),
+        }
+    }
+}
+
 /// The answer to a whole request.
-pub(super) fn answer(head: &Head, body: &[u8], gate: &Gate, visitor: &Visitor, state: &mut State) -> Answer {
+pub(super) fn answer(
+    head: &Head,
+    body: &[u8],
+    gate: Gate<'_>,
+    visitor: &Visitor,
+    state: &mut State,
+) -> Answer {
     // A daemon that drains waits for nobody who may ask again later.
     let keep = head.keep && state.running().life == Life::Serving;
     let manner = Manner { head_only: head.method == Method::Head, minor: head.minor, keep };
     let visitor = match gate.enter(head, visitor) {
         Ok(visitor) => visitor,
-        // Who is not let in need not stay.
-        Err(refused) => return refused.answer(Manner { keep: false, ..manner }),
+        Err(refused) => {
+            if refused.status == UNKNOWN_TOKEN {
+                let asked = format!("{} {}", head.method.name(), head.path);
+                Note::new(&state.sources.log, visitor, &asked).deny("unknown token");
+            }
+            // Who is not let in need not stay.
+            return refused.answer(Manner { keep: false, ..manner });
+        }
     };
     let mut fields = decode(head.query.as_bytes());
     if let Some(change) = Change::at(&head.path) {
@@ -41,13 +78,20 @@ pub(super) fn answer(head: &Head, body: &[u8], gate: &Gate, visitor: &Visitor, s
         if head.form {
             fields.extend(decode(body));
         }
+        let note = Note::new(&state.sources.log, &visitor, &change.told(&fields));
         return match gate.change(head, &visitor, change.needs()) {
-            Ok(()) => change::answer(change, &fields, manner),
-            Err(refused) => refused.answer(manner),
+            Ok(()) => change::answer(change, &fields, manner, note),
+            Err(refused) => {
+                note.deny("permission denied");
+                refused.answer(manner)
+            }
         };
     }
     match head.method {
-        Method::Get | Method::Head => look(&head.path, &fields, &visitor, manner, state),
+        Method::Get | Method::Head => {
+            let question = format!("{} {}?{}", visitor.level.name(), head.path, head.query);
+            look(&head.path, &fields, question, &visitor, manner, state)
+        }
         Method::Post | Method::Other => {
             not_allowed("GET, HEAD", "this can only be looked at: GET and HEAD").answer(manner)
         }
@@ -58,11 +102,34 @@ fn not_allowed(allowed: &str, why: &str) -> Response {
     Response::line(405, why).with("Allow", allowed)
 }
 
-/// What can be seen at a path.
-fn look(path: &str, fields: &Fields, visitor: &Visitor, manner: Manner, state: &mut State) -> Answer {
-    let not_found = || Response::line(404, "there is nothing here").answer(manner);
+/// What can be seen at a path. `question`: all that the answer depends on, beside the snapshot.
+fn look(
+    path: &str,
+    fields: &Fields,
+    question: String,
+    visitor: &Visitor,
+    manner: Manner,
+    state: &mut State,
+) -> Answer {
+    if let Some((media, body)) = state.kept(&question) {
+        return Response::new(200, media, Vec::new()).share(body, manner);
+    }
+    let began = time::thread_cpu();
+    match see(path, fields, visitor, state) {
+        Seen::Whole(response) if response.status == 200 && response.body.len() >= LARGE => {
+            let Response { media, body, .. } = response;
+            let body = state.keep(question, media, body, time::thread_cpu().saturating_sub(began));
+            Response::new(200, media, Vec::new()).share(body, manner)
+        }
+        seen => seen.answer(manner),
+    }
+}
+
+/// What is at a path.
+fn see(path: &str, fields: &Fields, visitor: &Visitor, state: &mut State) -> Seen {
+    let not_found = || Seen::Whole(Response::line(404, "there is nothing here"));
     if let Some(name) = path.strip_prefix(API) {
-        return api::get(name, fields, manner, state).unwrap_or_else(not_found);
+        return api::get(name, fields, state).unwrap_or_else(not_found);
     }
     let whole = match path {
         "/healthz" => only(fields, &[]).map(|()| Response::line(200, "ok")),
@@ -75,17 +142,17 @@ fn look(path: &str, fields: &Fields, visitor: &Visitor, manner: Manner, state: &
             return match page(path, fields, visitor, state) {
                 None => not_found(),
                 Some(Page::Whole { media, immutable, body }) => {
-                    Response { immutable, ..Response::new(200, media, body) }.answer(manner)
+                    Seen::Whole(Response { immutable, ..Response::new(200, media, body) })
                 }
                 Some(Page::Connections { wanted, from, most, format }) => {
                     let (wanted, act, then) = (*wanted, Act::Look, Then::Keep);
                     let rows = List { wanted, from, most, act, format, then };
-                    list(rows, HTML, manner)
+                    Seen::List(Box::new(rows), HTML)
                 }
             };
         }
     };
-    whole.unwrap_or_else(|refused| refused).answer(manner)
+    Seen::Whole(whole.unwrap_or_else(|refused| refused))
 }
 
 /// Whether new clients should be sent here, and why not.

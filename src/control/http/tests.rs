@@ -2,20 +2,28 @@
 //! Conversations with one reader: order, limits, patience, levels, and bytes that nobody would send on purpose.
 
 use super::*;
-use crate::control::answer::Then;
+use crate::connection::view::ConnectionView;
+use crate::control::answer::{End, Then, Who};
 use crate::control::testing;
-use crate::policy::access::Level;
+use crate::policy::access::{ControlSettings, Level, Token};
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn talk() -> Http {
-    let settings =
-        ControlSettings { tokens: vec![("secret".into(), Level::Admin)], ..ControlSettings::default() };
-    Http::new(&settings, Hosts::Configured)
+    Http::new(Hosts::Configured, false)
+}
+
+/// A daemon of one token.
+fn state() -> State {
+    let token = Token { name: "ops".into(), secret: "secret".into(), level: Level::Admin };
+    let settings = ControlSettings { tokens: vec![token], ..ControlSettings::default() };
+    let mut state = testing::state();
+    state.settings = Arc::new(settings);
+    state
 }
 
 fn visitor() -> Visitor {
-    Visitor { level: Level::Read, name: "127.0.0.1:1".to_owned() }
+    Visitor { who: Who::Anybody, level: Level::Read, name: "127.0.0.1:1".to_owned() }
 }
 
 /// What a whole input is answered: the status of each answer, "list" or "order"; "more" where it waits, "end" where it ends.
@@ -25,7 +33,7 @@ fn conversation(talk: &mut Http, state: &mut State, input: &mut Vec<u8>) -> Vec<
         let (word, then) = match talk.request(input, &visitor(), state) {
             Request::More => ("more".to_owned(), Then::Close),
             Request::End => ("end".to_owned(), Then::Close),
-            Request::Answer(Answer::Whole(bytes, then)) => {
+            Request::Answer(Answer::Whole(bytes, then) | Answer::Shared(bytes, _, then)) => {
                 (String::from_utf8_lossy(bytes.get(9..12).unwrap_or_default()).into_owned(), then)
             }
             Request::Answer(Answer::List(list)) => ("list".to_owned(), list.then),
@@ -39,7 +47,7 @@ fn conversation(talk: &mut Http, state: &mut State, input: &mut Vec<u8>) -> Vec<
 }
 
 fn answers(text: &str) -> Vec<String> {
-    conversation(&mut talk(), &mut testing::state(), &mut text.as_bytes().to_vec())
+    conversation(&mut talk(), &mut state(), &mut text.as_bytes().to_vec())
 }
 
 #[test]
@@ -52,7 +60,7 @@ fn requests_that_follow_each_other_are_answered_in_order() {
     let text = [GET, post, chunked, list, GET, last, GET].concat();
     assert_eq!(answers(&text), ["200", "405", "405", "list", "200", "404"]);
     for step in [1, 3, 100] {
-        let (mut talk, mut state) = (talk(), testing::state());
+        let (mut talk, mut state) = (talk(), state());
         let (mut input, mut heard) = (Vec::new(), Vec::new());
         for piece in [GET, post, chunked, list, GET].concat().as_bytes().chunks(step) {
             input.extend_from_slice(piece);
@@ -65,7 +73,7 @@ fn requests_that_follow_each_other_are_answered_in_order() {
 
 #[test]
 fn after_what_was_not_understood_nothing_is_answered() {
-    let (mut talk, mut state) = (talk(), testing::state());
+    let (mut talk, mut state) = (talk(), state());
     let smuggled = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n{GET}"
     );
@@ -78,7 +86,7 @@ fn after_what_was_not_understood_nothing_is_answered() {
 
 #[test]
 fn who_waits_to_go_on_is_told_to_once() {
-    let (mut talk, mut state) = (talk(), testing::state());
+    let (mut talk, mut state) = (talk(), state());
     let head = "POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\
                 Content-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     let mut input = head.as_bytes().to_vec();
@@ -93,7 +101,7 @@ fn who_waits_to_go_on_is_told_to_once() {
 
 #[test]
 fn a_request_that_dribbles_is_refused_in_the_end() {
-    let (mut talk, mut state) = (talk(), testing::state());
+    let (mut talk, mut state) = (talk(), state());
     assert_eq!(talk.patience(), IDLE);
     assert!(talk.late().is_empty(), "between requests nobody is late");
     let mut input = Vec::new();
@@ -113,7 +121,7 @@ fn a_request_that_dribbles_is_refused_in_the_end() {
 
 #[test]
 fn silence_in_the_middle_of_a_request_is_told() {
-    let (mut talk, mut state) = (talk(), testing::state());
+    let (mut talk, mut state) = (talk(), state());
     let mut input = GET.as_bytes()[..10].to_vec();
     assert_eq!(conversation(&mut talk, &mut state, &mut input), ["more"]);
     assert!(talk.late().starts_with(b"HTTP/1.1 408 "));
@@ -155,7 +163,7 @@ fn every_path_knows_its_methods() {
 fn what_lists_connections_for_a_change_says_only_that_one() {
     let text =
         "POST /api/v1/connections/7/kill HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n";
-    let request = talk().request(&mut text.as_bytes().to_vec(), &visitor(), &mut testing::state());
+    let request = talk().request(&mut text.as_bytes().to_vec(), &visitor(), &mut state());
     let Request::Answer(Answer::List(list)) = request else { panic!("{request:?}") };
     assert_eq!((list.wanted.id, list.most), (Some(7), 1));
     assert_eq!(list.act, crate::connection::walk::Act::Close);
@@ -223,7 +231,7 @@ fn changed(random: &mut Bytes) -> Vec<u8> {
 fn whatever_comes_nothing_panics_and_pieces_make_no_difference() {
     let mut random = Bytes(0x9E37_79B9_7F4A_7C15);
     let mut seen = std::collections::BTreeSet::new();
-    let mut state = testing::state();
+    let mut state = state();
     for _ in 0..2000 {
         let text = changed(&mut random);
         let whole = conversation(&mut talk(), &mut state, &mut text.clone());
@@ -246,4 +254,74 @@ fn whatever_comes_nothing_panics_and_pieces_make_no_difference() {
     for status in ["200", "400", "403", "404", "413", "421", "501", "505", "list"] {
         assert!(seen.contains(status), "nothing came to {status}: {seen:?}");
     }
+}
+
+const ORDER: &str = "POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n";
+
+#[test]
+fn a_token_that_was_taken_back_is_refused_on_a_connection_that_knew_it() {
+    let (mut talk, mut state) = (talk(), state());
+    assert_eq!(conversation(&mut talk, &mut state, &mut ORDER.as_bytes().to_vec()), ["order", "more"]);
+    state.settings = Arc::default();
+    assert_eq!(conversation(&mut talk, &mut state, &mut ORDER.as_bytes().to_vec()), ["401"]);
+}
+
+#[test]
+fn changes_are_logged_with_who_made_them_and_so_is_what_was_refused() {
+    let (mut talk, mut state) = (talk(), state());
+    let (log, memory) = crate::log::Log::to_memory(crate::log::Level::Info);
+    state.sources.log = log;
+    let Request::Answer(Answer::Order(_, wording, _)) =
+        talk.request(&mut ORDER.as_bytes().to_vec(), &visitor(), &mut state)
+    else {
+        panic!("no order");
+    };
+    (wording.0)(Ok("kept 1".to_owned()));
+    for (head, status) in [("Origin: http://localhost", "401"), ("Authorization: Bearer guess", "401")] {
+        let text = format!("POST /api/v1/drain HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");
+        assert_eq!(conversation(&mut talk, &mut state, &mut text.into_bytes())[0], status);
+    }
+    let told = |by, command, outcome| {
+        format!("event=control-command by={by} command=\"POST /api/v1/{command}\" outcome={outcome}")
+    };
+    assert_eq!(
+        memory.take(),
+        [
+            told("\"token ops at 127.0.0.1:1\"", "reload", "done"),
+            told("127.0.0.1:1", "drain", "\"permission denied\""),
+            told("127.0.0.1:1", "drain", "\"unknown token\""),
+        ]
+    );
+}
+
+#[test]
+fn a_page_that_lists_connections_holds_nothing_until_they_are_there() {
+    let mut state = state();
+    let request = b"GET /connections?name=zz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let Request::Answer(Answer::List(mut list)) =
+        talk().request(&mut request.to_vec(), &visitor(), &mut state)
+    else {
+        panic!("no list");
+    };
+    let snapshot = state.snapshot();
+    let others = Arc::strong_count(&snapshot);
+    let mut out = Vec::new();
+    list.format.head(&mut out);
+    list.format.row(&ConnectionView::default(), &mut out);
+    assert_eq!(Arc::strong_count(&snapshot), others);
+    assert!(list.format.held() >= size_of::<ConnectionView>(), "its rows count");
+    list.format.look(&mut state);
+    list.format.tail(&End::default(), &mut out);
+    assert!(String::from_utf8(out).unwrap().contains(" 0 in all."));
+}
+
+#[test]
+fn a_large_answer_is_shared_while_its_snapshot_is_shown() {
+    let mut state = state();
+    state.snapshot();
+    let body = state.keep("/metrics".to_owned(), "text", vec![0; 1000], Duration::from_secs(60));
+    assert!(state.kept("/metrics").is_some_and(|(_, kept)| Arc::ptr_eq(&kept, &body)));
+    assert!(state.kept("/metrics?scope=worker").is_none());
+    state.changed();
+    assert!(state.kept("/metrics").is_none());
 }

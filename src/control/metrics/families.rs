@@ -89,6 +89,7 @@ fn server_state(server: &Server) -> &'static str {
         ("maint", _) => "MAINT",
         ("drain", _) => "DRAIN",
         (_, "down") => "DOWN",
+        (_, "unresolved") => "MAINT",
         (_, "paused" | "stopping") => "NOLB",
         _ => "UP",
     }

@@ -72,6 +72,17 @@ pub const METRICS: &[Metric] = &[
         "Things an operator should look at, by severity; the API and the page tell them in words.",
         Of::Each(problems),
     ),
+    total("tunnel_process_names_kept_total", "Names that were answered by what is kept.", |p| {
+        p.names.hits.into()
+    }),
+    total("tunnel_process_names_asked_total", "Names that had to be asked for.", |p| p.names.misses.into()),
+    total("tunnel_process_names_unknown_total", "Those of them that do not exist.", |p| {
+        p.names.no_names.into()
+    }),
+    total("tunnel_process_names_unanswered_total", "Those of them that nobody could say anything of.", |p| {
+        p.names.unanswered.into()
+    }),
+    total("tunnel_process_name_queries_total", "Messages sent to name servers.", |p| p.names.queries.into()),
     total("tunnel_log_dropped_total", "Log lines that could not be written.", |p| p.log_lost.into()),
     // Services.
     gauge("tunnel_frontend_status", Scope::Frontend, "1 for the state it is in.", Of::Each(service_states)),

@@ -8,6 +8,7 @@ use super::words::{bits, bytes, clock, span};
 use super::{Page, Sight, frame};
 use crate::connection::view::{ConnectionView, Wanted};
 use crate::control::answer::{End, Format};
+use crate::control::state::State;
 use crate::policy::access::Level;
 use maud::{Markup, html};
 
@@ -40,6 +41,10 @@ impl Format for Detail {
 
     fn row(&mut self, connection: &ConnectionView, _: &mut Vec<u8>) {
         self.found = Some(connection.clone());
+    }
+
+    fn look(&mut self, state: &mut State) {
+        self.sight = Sight::now(state, self.sight.level);
     }
 
     fn tail(&mut self, _: &End, out: &mut Vec<u8>) {

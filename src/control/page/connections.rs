@@ -9,6 +9,7 @@ use super::words::{bits, bytes, count, plural, span, urlencoded};
 use super::{Page, Sight, frame};
 use crate::connection::view::{ConnectionView, STATES, TlsView, Wanted};
 use crate::control::answer::{End, Format};
+use crate::control::state::State;
 use crate::policy::access::Level;
 use maud::{Markup, html};
 
@@ -55,6 +56,14 @@ impl Format for Listed {
 
     fn row(&mut self, connection: &ConnectionView, _: &mut Vec<u8>) {
         self.rows.push(connection.clone());
+    }
+
+    fn look(&mut self, state: &mut State) {
+        self.sight = Sight::now(state, self.sight.level);
+    }
+
+    fn held(&self) -> usize {
+        self.rows.capacity() * size_of::<ConnectionView>()
     }
 
     fn tail(&mut self, end: &End, out: &mut Vec<u8>) {

@@ -48,15 +48,23 @@ pub enum Page {
 }
 
 /// What a page is drawn from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sight {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// The last ones, the newest first.
     failures: Vec<Failure>,
     /// The configuration as `tunnel -T` shows it.
-    effective: String,
+    effective: Arc<str>,
     /// What the visitor may do.
     level: Level,
+}
+
+impl Sight {
+    /// As it is now, for somebody who may do so much.
+    fn now(state: &mut State, level: Level) -> Self {
+        let (failures, effective) = (state.failures(), state.effective());
+        Self { snapshot: state.snapshot(), failures, effective, level }
+    }
 }
 
 /// A view without connections.
@@ -87,12 +95,9 @@ pub fn page(path: &str, query: &[(String, String)], visitor: &Visitor, state: &m
     if !known && path != connections::PATH && connection::at(path).is_none() {
         return None;
     }
-    let sight = Sight {
-        snapshot: Arc::unwrap_or_clone(state.snapshot()),
-        failures: state.failures(),
-        effective: state.effective(),
-        level: visitor.level,
-    };
+    let level = visitor.level;
+    // A page with connections looks when those are there.
+    let sight = if known { Sight::now(state, level) } else { Sight { level, ..Sight::default() } };
     render(path, query, sight)
 }
 

@@ -4,18 +4,24 @@
 use super::Sight;
 use crate::connection::view::{ConnectionView, TlsView};
 use crate::control::model::{
-    Bucket, Certificate, Check, Failure, Failures, History, Listener, Problem, Process, Reload, Route,
+    Bucket, Certificate, Check, Failure, Failures, History, Listener, Names, Problem, Process, Reload, Route,
     Server, Service, Share, Snapshot, Timing, TlsShares, Traffic, Worker,
 };
 use crate::policy::access::Level;
 use serde_json::Value;
+use std::sync::Arc;
 
 const NOW: f64 = 1_795_291_290.0;
 const DAY: f64 = 86_400.0;
 
 /// Everything there may be, as an administrator sees it.
 pub(super) fn sight() -> Sight {
-    Sight { snapshot: snapshot(), failures: failures(), effective: EFFECTIVE.to_owned(), level: Level::Admin }
+    Sight {
+        snapshot: snapshot().into(),
+        failures: failures(),
+        effective: EFFECTIVE.into(),
+        level: Level::Admin,
+    }
 }
 
 /// The same with every text replaced by `text`.
@@ -24,9 +30,9 @@ pub(super) fn hostile(text: &str) -> Sight {
     let snapshot = json(serde_json::to_value(snapshot()).unwrap());
     let failures = json(serde_json::to_value(failures()).unwrap());
     Sight {
-        snapshot: serde_json::from_value(snapshot).unwrap(),
+        snapshot: Arc::new(serde_json::from_value(snapshot).unwrap()),
         failures: serde_json::from_value(failures).unwrap(),
-        effective: format!("{text}\n{text} = {text}\n[{text}]\n# {text}"),
+        effective: format!("{text}\n{text} = {text}\n[{text}]\n# {text}").into(),
         level: Level::Admin,
     }
 }
@@ -366,6 +372,7 @@ fn process() -> Process {
         lifetimes: timing(396_000, 2.4),
         failures: causes(20),
         tls: tls(396_000),
+        names: Names { kept: 3, hits: 1_204, misses: 61, queries: 122, ..Names::default() },
         history: history(100.0, 0.3),
         problems: vec![
             problem("error", "10.0.0.7:8080", "server 10.0.0.7:8080 of web/site is down: Connection refused"),

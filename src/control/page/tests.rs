@@ -6,7 +6,6 @@ use super::{Page, Sight, VIEWS, render};
 use crate::connection::view::ConnectionView;
 use crate::control::answer::End;
 use crate::control::listing::Cursor;
-use crate::control::model::Snapshot;
 use crate::policy::access::Level;
 use std::path::Path;
 
@@ -87,12 +86,7 @@ fn every_view_is_well_formed() {
 #[test]
 fn a_daemon_that_has_just_started_has_every_view_too() {
     for path in paths() {
-        let empty = Sight {
-            snapshot: Snapshot::default(),
-            failures: Vec::new(),
-            effective: String::new(),
-            level: Level::Read,
-        };
+        let empty = Sight { level: Level::Read, ..Sight::default() };
         let text = drawn(path, &[], empty, &[]);
         check_nesting(path, &text);
         assert!(!text.contains("NaN") && !text.contains("inf%"), "{path}");

@@ -12,19 +12,24 @@ use super::*;
 use crate::connection::view::{ConnectionView, Wanted};
 use crate::connection::walk::{Act, Page, Walk};
 use crate::control::answer::{Then, Wording};
+use crate::policy::access::{ControlSettings, ControlSocket, Level};
 use crate::stream::testing::{drain, unix_pair};
+use crate::sys::identity::Peer;
 use crate::sys::socket::Socket;
 use std::sync::atomic::Ordering;
 
 const SECOND: Duration = Duration::from_secs(1);
 const WORKERS: usize = 2;
 
-/// A language of lines: "say BYTES", "list MOST", "on CURSOR MOST", "order", "bye", "end".
+/// Readers by HTTP at once.
+const REMOTE: usize = READERS - KEPT;
+
+/// A language of lines: "say BYTES", "level", "list MOST", "on CURSOR MOST", "order", "bye", "end".
 #[derive(Debug)]
 struct Lines;
 
 impl Talk for Lines {
-    fn request(&mut self, input: &mut Vec<u8>, _: &Visitor, _: &mut State) -> Request {
+    fn request(&mut self, input: &mut Vec<u8>, visitor: &Visitor, _: &mut State) -> Request {
         let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Request::More };
         let line: Vec<u8> = input.drain(..=end).collect();
         let line = String::from_utf8(line).unwrap();
@@ -49,6 +54,7 @@ impl Talk for Lines {
                 let wording = |outcome: Result<String, String>| format!("{outcome:?};").into_bytes();
                 Request::Answer(Answer::Order(Order::Reload, Wording(Box::new(wording)), Then::Keep))
             }
+            ["level"] => Request::Answer(Answer::Whole(visitor.level.name().as_bytes().to_vec(), Then::Keep)),
             ["bye"] => Request::Answer(Answer::Whole(b"bye".to_vec(), Then::Close)),
             ["panic"] => panic!("as the test wants"),
             _ => Request::End,
@@ -97,15 +103,19 @@ impl World {
         let bell = Arc::new(EventFd::new().unwrap());
         let sources = testing::sources(WORKERS, Arc::clone(&bell));
         sources.ids.store(1_000_000, Ordering::Relaxed);
-        let control = Arc::new(Control { calls: ArrayQueue::new(CAPACITY), bell });
+        let control = Arc::new(Control { call: ArrayQueue::new(1), bell });
         let serving = Serving::new(control, sources).unwrap();
         Self { serving, padding: String::new(), connections: Default::default() }
     }
 
     /// Somebody new; the other end of its socket.
     fn reader(&mut self) -> Socket {
+        self.reader_from(Who::Anybody, "a test")
+    }
+
+    fn reader_from(&mut self, who: Who, name: &str) -> Socket {
         let (theirs, ours) = unix_pair();
-        let visitor = Visitor { level: Level::Read, name: "a test".to_owned() };
+        let visitor = Visitor::new(who, name.to_owned(), &self.serving.state.settings);
         self.serving.insert(Reader::new(ours, Box::new(Lines), visitor, self.serving.state.now));
         theirs
     }
@@ -115,16 +125,21 @@ impl World {
         self.turns();
     }
 
-    fn turn(&mut self) {
+    /// Whether something happened.
+    fn turn(&mut self) -> bool {
+        let owed = self.serving.patience() == Some(Duration::ZERO);
         self.serving.readers.wait(Some(Duration::ZERO)).unwrap();
+        self.serving.state.stint = Stint::begin();
+        let events = self.serving.readers.events();
         self.serving.work().unwrap();
+        owed || events > 0
     }
 
     /// Until nothing more comes of what there is.
     fn turns(&mut self) {
-        for _ in 0..4 {
-            self.turn();
-        }
+        // What was dropped into a queue rings no bell here.
+        while self.turn() || self.serving.unheard {}
+        while self.turn() {}
     }
 
     fn pass(&mut self, time: Duration) {
@@ -232,6 +247,7 @@ fn a_crowd_of_requests_gives_others_their_turn() {
     let (reader, other) = (world.reader(), world.reader());
     reader.send("say 1\n".repeat(1000).as_bytes()).unwrap();
     other.send(b"say 1\n").unwrap();
+    world.turn();
     world.turn();
     assert_eq!(hears(&other), "x");
     assert!(hears(&reader).len() < 1000, "not all in one turn");
@@ -593,7 +609,7 @@ fn when_there_is_no_room_the_stillest_goes_and_nobody_who_waits() {
     // But for the control socket there are places left, and still ones make room for more.
     for _ in REMOTE..READERS {
         let (theirs, ours) = unix_pair();
-        let visitor = Visitor { level: Level::Admin, name: "a test".to_owned() };
+        let visitor = Visitor::new(Who::Anybody, "a test".to_owned(), &world.serving.state.settings);
         let reader = Reader::new(ours, Box::new(Lines), visitor, world.serving.state.now).by_socket();
         world.serving.insert(reader);
         world.asks(&theirs, "say 1\n");
@@ -624,6 +640,116 @@ fn memory_of_all_readers_together_is_bounded() {
 }
 
 #[test]
+fn memory_is_looked_at_after_each_reader_however_many_ask_at_once() {
+    let mut world = World::new();
+    let answer = 4 << 20;
+    let readers: Vec<Socket> = (0..4 * HELD / answer).map(|_| world.reader()).collect();
+    for reader in &readers {
+        reader.send(format!("say {answer}\n").as_bytes()).unwrap();
+    }
+    let (mut most, mut before) = (0, 0);
+    while world.turn() {
+        let held = world.serving.state.held();
+        assert!(held <= before + 2 * answer, "more than one answer in a turn: {held} after {before}");
+        (most, before) = (most.max(held), held);
+    }
+    assert!(most > HELD / 2 && most <= HELD, "{most}");
+}
+
+#[test]
+fn settings_are_heard_before_the_next_reader_has_its_turn() {
+    let mut world = World::new();
+    let readers: Vec<Socket> = (0..100).map(|_| world.reader()).collect();
+    for reader in &readers {
+        reader.send(b"say 1\n").unwrap();
+    }
+    let hosts = vec!["tunnel.example".into()];
+    let bound = Bound::default().change(ControlSettings { hosts, ..ControlSettings::default() }).unwrap();
+    world.serving.control.listen(Bound::default());
+    world.serving.control.listen(bound);
+    world.turn();
+    assert_eq!(world.serving.state.settings.hosts.len(), 1, "the last one counts");
+    let answered = readers.iter().filter(|reader| !hears(reader).is_empty()).count();
+    assert!(answered <= 1, "{answered} had theirs first");
+}
+
+#[test]
+fn what_was_given_and_is_taken_away_is_gone_at_once() {
+    let mut world = World::new();
+    let settings = |level| {
+        let certificates = vec![("ops".into(), level)];
+        Bound::default().change(ControlSettings { certificates, ..ControlSettings::default() }).unwrap()
+    };
+    world.serving.listen(settings(Level::Admin));
+    let reader = world.reader_from(Who::Certificate("ops".into()), "CN ops");
+    world.asks(&reader, "level\n");
+    assert_eq!(hears(&reader), "admin");
+    world.serving.listen(settings(Level::Read));
+    world.asks(&reader, "level\n");
+    assert_eq!(hears(&reader), "read");
+}
+
+#[test]
+fn who_came_by_a_socket_that_is_guarded_anew_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let bound = |from: &Bound, mode| {
+        let socket = ControlSocket { path: directory.path().join("s"), mode, ..ControlSocket::default() };
+        from.change(ControlSettings { socket: Some(socket), ..ControlSettings::default() }).unwrap()
+    };
+    let open = bound(&Bound::default(), 0o666);
+    world.serving.listen(open.clone());
+    let [guest, ours] = [4_000_000_000, 0].map(|uid| {
+        let (theirs, ours) = unix_pair();
+        let peer = Peer { uid, ..Peer::default() };
+        let visitor = Visitor::new(Who::Peer(peer), "a test".to_owned(), &world.serving.state.settings);
+        let reader = Reader::new(ours, Box::new(Lines), visitor, world.serving.state.now).by_socket();
+        world.serving.insert(reader);
+        theirs
+    });
+    world.serving.listen(bound(&open, 0o600));
+    assert!(is_ended(&guest) && !is_ended(&ours));
+}
+
+#[test]
+fn who_trickles_is_still_and_makes_room() {
+    let mut world = World::new();
+    let trickling: Vec<Socket> = (0..REMOTE).map(|_| world.reader()).collect();
+    for _ in 0..4 {
+        for reader in &trickling {
+            reader.send(b"s").unwrap();
+        }
+        world.pass(SECOND / 2);
+    }
+    let newcomer = world.reader_from(Who::Anybody, "192.0.2.7:80");
+    world.asks(&newcomer, "say 1\n");
+    assert_eq!(hears(&newcomer), "x");
+    assert_eq!(world.readers(), REMOTE);
+}
+
+#[test]
+fn of_those_that_are_still_one_of_the_largest_crowd_goes() {
+    let mut world = World::new();
+    let alone = world.reader_from(Who::Anybody, "192.0.2.7:80");
+    world.pass(SECOND);
+    let crowd: Vec<Socket> =
+        (1..REMOTE).map(|port| world.reader_from(Who::Anybody, &format!("192.0.2.9:{port}"))).collect();
+    world.pass(SECOND);
+    let newcomer = world.reader_from(Who::Anybody, "192.0.2.8:80");
+    assert_eq!(crowd.iter().filter(|reader| is_ended(reader)).count(), 1);
+    assert!(!is_ended(&alone) && !is_ended(&newcomer));
+}
+
+#[test]
+fn readers_are_no_more_than_the_descriptors_allow() {
+    let mut world = World::new();
+    world.serving.state.sources.limit.want_readers(64);
+    let readers: Vec<Socket> = (0..64).map(|_| world.reader()).collect();
+    assert_eq!(world.readers(), 32, "half of them are kept for the control socket");
+    assert_eq!(drain(&readers[32]), (b"full".to_vec(), true));
+}
+
+#[test]
 fn a_request_without_end_is_cut_off() {
     let mut world = World::new();
     let reader = world.reader();
@@ -638,10 +764,14 @@ fn a_request_without_end_is_cut_off() {
 #[test]
 fn a_panic_costs_its_own_reader_only() {
     let mut world = World::new();
+    let (log, memory) = log::Log::to_memory(log::Level::Info);
+    world.serving.state.sources.log = log;
     let (reader, other) = (world.reader(), world.reader());
     world.asks(&reader, "panic\n");
     world.asks(&other, "say 1\n");
     assert_eq!((hears(&other).as_str(), world.readers()), ("x", 1));
+    let lines = memory.take();
+    assert!(lines.len() == 1 && lines[0].starts_with("event=control-failed "), "{lines:?}");
 }
 
 #[test]

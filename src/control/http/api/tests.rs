@@ -2,7 +2,9 @@
 //! What the API tells of a made-up snapshot, what it refuses, and how a listing is put into chunks.
 
 use super::super::query::decode;
+use super::super::response::Manner;
 use super::*;
+use crate::control::answer::Answer;
 use crate::control::model::{Process, Route};
 use serde_json::Value;
 
@@ -31,7 +33,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn told(thing: Thing, query: &str) -> Value {
-    let body = of_snapshot(thing, &decode(query.as_bytes()), snapshot());
+    let body = of_snapshot(thing, &decode(query.as_bytes()), &snapshot());
     serde_json::from_slice(&body.unwrap().unwrap()).unwrap()
 }
 
@@ -51,7 +53,7 @@ fn lists_are_filtered_by_the_query() {
         let value = told(thing, query);
         assert_eq!(value[list].as_array().map(Vec::len), Some(count), "{thing:?} {query}: {value}");
     }
-    let bad = of_snapshot(Thing::Workers, &decode(b"number=x"), snapshot());
+    let bad = of_snapshot(Thing::Workers, &decode(b"number=x"), &snapshot());
     assert_eq!(bad.unwrap_err().status, 400);
 }
 
@@ -69,7 +71,7 @@ fn objects_are_those_of_the_model() {
 
 fn answered(name: &str, query: &str) -> Answer {
     let mut state = crate::control::testing::state();
-    get(name, &decode(query.as_bytes()), MANNER, &mut state).unwrap()
+    get(name, &decode(query.as_bytes()), &mut state).unwrap().answer(MANNER)
 }
 
 fn status(answer: &Answer) -> &str {
@@ -89,7 +91,7 @@ fn every_thing_answers_and_refuses_fields_it_does_not_know() {
         let empty = known.iter().map(|field| format!("{field}=")).collect::<Vec<_>>().join("&");
         assert_eq!(status(&answered(name, &empty)), expected, "{name}?{empty}");
     }
-    assert!(get("nothing", &Vec::new(), MANNER, &mut crate::control::testing::state()).is_none());
+    assert!(get("nothing", &Vec::new(), &mut crate::control::testing::state()).is_none());
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn connections_are_asked_for_with_sense() {
 /// What a client gets of a listing of `count` connections: head and body.
 fn listed(manner: Manner, count: u64, end: &End) -> (String, String) {
     let mut state = crate::control::testing::state();
-    let Some(Answer::List(mut list)) = get("connections", &Vec::new(), manner, &mut state) else {
+    let Answer::List(mut list) = get("connections", &Vec::new(), &mut state).unwrap().answer(manner) else {
         panic!("no list");
     };
     let mut out = Vec::new();
@@ -188,6 +190,6 @@ fn who_knows_no_chunks_gets_it_until_the_end() {
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["connections"][0]["id"], 0);
     let mut state = crate::control::testing::state();
     let head_only = Manner { head_only: true, ..MANNER };
-    let answer = get("connections", &Vec::new(), head_only, &mut state).unwrap();
+    let answer = get("connections", &Vec::new(), &mut state).unwrap().answer(head_only);
     assert!(matches!(answer, Answer::Whole(bytes, Then::Keep) if bytes.ends_with(b"\r\n\r\n")));
 }
