@@ -7,7 +7,7 @@ use crate::harness::{
     refusing,
 };
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
+use std::path::Path;
 use tempfile::TempDir;
 
 /// The first, which clients come to, and the second, which goes to the servers.
@@ -39,7 +39,7 @@ impl Chain {
     }
 }
 
-fn second(socket: &PathBuf, connect: &str) -> Tunnel {
+fn second(socket: &Path, connect: &str) -> Tunnel {
     Tunnel::start(&format!(
         "[[service]]\nname = \"out\"\n{TIMEOUTS}\n\
          accept = {{ address = \"unix:{}\", proxy_protocol = {{ confirm = true }} }}\nconnect = {{ {connect} }}\n",
