@@ -85,14 +85,14 @@ fn spread(balance: &str, span: Duration) -> String {
     let counts: Vec<u64> = servers.iter().map(|(_, count)| count.load(Ordering::Relaxed)).collect();
     let share = |count: u64| 100.0 * count as f64 / counts.iter().sum::<u64>() as f64;
     let fast = counts[1..].iter().map(|count| share(*count));
-    let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1000.0;
+    let at = |hundredths: usize| times[times.len() * hundredths / 100].as_secs_f64() * 1000.0;
     let (least, most) = (fast.clone().fold(f64::MAX, f64::min), fast.fold(0.0, f64::max));
     format!(
         "| {balance} | {} | {least:.1} to {most:.1} % | {:.1} % | {:.1} | {:.1} |",
         times.len() as u64 / span.as_secs(),
         share(counts[0]),
-        at(0.5),
-        at(0.99)
+        at(50),
+        at(99)
     )
 }
 

@@ -6,7 +6,7 @@
 //! and what the verdicts say of silence is kept here. The loop has a queue for each distinct duration, so what is armed is
 //! rounded to one of few; who is woken early waits once more. Where there is no such limit, nothing of this is there.
 
-use super::connection::{Connection, Phase, go_back};
+use super::connection::{Connection, Phase};
 use super::context::Ctx;
 use super::ending::Whom;
 use super::pair::Alarms;
@@ -14,7 +14,7 @@ use super::relay::BothReady;
 use crate::channel::Flow;
 use crate::error::Reason;
 use crate::event::Verdict;
-use crate::handshake::answer;
+use crate::handshake::{answer, go_back};
 use crate::policy::bandwidth::{Meter, Meters};
 use crate::policy::quota::Quota;
 use std::time::{Duration, Instant};

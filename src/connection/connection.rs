@@ -18,8 +18,8 @@ use super::relay::{BothReady, Turn};
 use crate::channel::{Flow, Moved};
 use crate::error::{Break, Reason, Refusal, Side};
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
-use crate::handshake::{Cursor, Progress, Step, answer, connect, rules};
-use crate::policy::service::{Service, Timeouts};
+use crate::handshake::{Cursor, Progress, answer, connect, go_back, rules};
+use crate::policy::service::Timeouts;
 use crate::stats::{Counter, Presence};
 use crate::stream::Sink;
 use std::io;
@@ -368,26 +368,6 @@ impl Connection {
         }
         Verdict::Close(mem::replace(&mut ending.reason, Reason::Done))
     }
-}
-
-/// A step failed: back to the choice of a server, if that is what failed and there may be another one.
-///
-/// # Errors
-/// The reason, where there is no way on.
-pub(super) fn go_back(
-    cursor: &mut Cursor,
-    steps: &[Step],
-    pair: &mut Pair,
-    service: &Service,
-    reason: Reason,
-    ctx: &mut Ctx,
-) -> Result<(), Reason> {
-    let is_past_connect = cursor.in_back && cursor.is_past(steps, &connect::STEP);
-    if !is_past_connect || !connect::may_try_another(pair, service, &reason, ctx) {
-        return Err(reason);
-    }
-    cursor.go_back_to(steps, &connect::STEP);
-    Ok(())
 }
 
 /// Whether `side` should be read. A relay that answers by itself reads when its answer to what it read before has left.

@@ -28,6 +28,7 @@ mod stint;
 #[cfg(test)]
 mod testing;
 pub mod thread;
+mod underway;
 pub mod visits;
 
 pub use thread::Control;

@@ -7,12 +7,11 @@
 //! A reader that goes leaves no listing and no order behind. Not here: the languages (`command/`, `http/`), who goes when
 //! there is no room (`thread.rs`).
 
-use super::answer::{Answer, Format, List, Request, Talk, Then, Visitor, Wording};
-use super::listing::Listing;
+use super::answer::{Answer, List, Request, Talk, Then, Visitor, Wording};
 use super::order::Outcome;
 use super::output::Output;
 use super::state::{Asked, SILENCE, State};
-use super::stint::Stint;
+use super::underway::Underway;
 use crate::connection::walk::Page;
 use crate::event::{Fault, Handler, Interest, Key, Leg, Ready, Verdict, Watched};
 use crate::log;
@@ -46,9 +45,6 @@ pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// The least it must take in that time, if so much waits. Sockets tell of it in larger pieces than this.
 const PACE: u64 = 4096;
-
-/// How often a worker that is late with a page is waited for anew, if it answers others meanwhile: a minute in all.
-const PATIENCE: u32 = 11;
 
 /// How long main may take for an order: a reload resolves names.
 const ORDER: Duration = Duration::from_secs(120);
@@ -97,16 +93,6 @@ enum Busy {
     Order(u64, Wording),
     /// It was told the end.
     Leaving,
-}
-
-#[derive(Debug)]
-struct Underway {
-    listing: Listing,
-    format: Box<dyn Format>,
-    /// A page was asked for.
-    waiting: bool,
-    /// How often the worker was waited for anew.
-    late: u32,
 }
 
 /// What it waits for. Two waits that are equal have one deadline.
@@ -393,27 +379,6 @@ impl Reader {
             Wait::Order(_) => ORDER,
             Wait::Leaving => LEAVING,
         }
-    }
-}
-
-impl Underway {
-    fn take(&mut self, page: Page, out: &mut Vec<u8>, stint: &mut Stint) {
-        for connection in self.listing.take(page) {
-            self.format.row(&connection, out);
-            stint.rest();
-        }
-        self.waiting = false;
-    }
-
-    /// The worker has not answered in time.
-    fn pass_over(&mut self, state: &mut State) {
-        if state.is_heard_of(self.listing.worker()) && self.late < PATIENCE {
-            self.late += 1;
-            return;
-        }
-        state.drop_listing(&self.listing);
-        self.listing.pass_over();
-        self.waiting = false;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod listener;
 pub mod queue;
 pub mod reload;
+mod room;
 pub mod start;
 pub mod tasks;
 pub mod worker;

@@ -8,6 +8,7 @@
 
 use super::backoff::{Backoff, Patience};
 use super::deadline::Deadlines;
+use super::legs::Legs;
 use super::list::{List, NodeRef};
 use super::slots::Slots;
 use super::{Fault, Handler, Interest, Key, Leg, Ready, Verdict};
@@ -84,14 +85,6 @@ struct Socket {
 struct Choked {
     node: NodeRef,
     patience: Patience,
-}
-
-/// The sockets of a handler's legs, by leg: two for nearly all.
-#[derive(Debug, Default)]
-struct Legs {
-    first: [Option<Key>; 2],
-    #[expect(clippy::box_collection, reason = "nearly always absent: one word instead of three")]
-    more: Option<Box<Vec<Option<Key>>>>,
 }
 
 /// Which of the owner's own descriptors woke the loop, as a set of the tags given to [`Loop::watch`].
@@ -470,36 +463,5 @@ fn tell(epoll: &Epoll, fd: impl AsFd, token: Key, before: Mask, after: Mask) -> 
         (Mask::NONE, _) => epoll.add(fd, token.to_bits(), after),
         (_, Mask::NONE) => epoll.remove(fd),
         _ => epoll.modify(fd, token.to_bits(), after),
-    }
-}
-
-impl Legs {
-    fn get(&self, leg: Leg) -> Option<Key> {
-        let index = usize::from(leg.0);
-        match self.first.get(index) {
-            Some(place) => *place,
-            None => *self.more.as_ref()?.get(index - self.first.len())?,
-        }
-    }
-
-    fn set(&mut self, leg: Leg, token: Option<Key>) {
-        let index = usize::from(leg.0);
-        if let Some(place) = self.first.get_mut(index) {
-            *place = token;
-            return;
-        }
-        let index = index - self.first.len();
-        let more = self.more.get_or_insert_default();
-        if token.is_some() && more.len() <= index {
-            more.resize(index + 1, None);
-        }
-        if let Some(place) = more.get_mut(index) {
-            *place = token;
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = Key> {
-        let more = self.more.iter().flat_map(|more| more.iter());
-        self.first.iter().chain(more).copied().flatten()
     }
 }

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod deadline;
 pub mod event_loop;
+mod legs;
 pub mod list;
 #[cfg(test)]
 mod loop_tests;

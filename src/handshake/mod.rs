@@ -129,6 +129,26 @@ impl Cursor {
     }
 }
 
+/// A step failed: back to the choice of a server, if that is what failed and there may be another one.
+///
+/// # Errors
+/// The reason, where there is no way on.
+pub fn go_back(
+    cursor: &mut Cursor,
+    steps: &[Step],
+    pair: &mut Pair,
+    service: &Service,
+    reason: Reason,
+    ctx: &mut Ctx,
+) -> Result<(), Reason> {
+    let is_past_connect = cursor.in_back && cursor.is_past(steps, &connect::STEP);
+    if !is_past_connect || !connect::may_try_another(pair, service, &reason, ctx) {
+        return Err(reason);
+    }
+    cursor.go_back_to(steps, &connect::STEP);
+    Ok(())
+}
+
 /// Where that step is in `steps`: a list has none twice, and each has a name of its own.
 fn place(steps: &[Step], step: &Step) -> Option<usize> {
     steps.iter().position(|one| one.name == step.name)

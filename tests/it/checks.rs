@@ -9,7 +9,9 @@ use crate::harness::{
     Backend, BlackHole, Line, Listening, Options, Peer, Pki, Program, Tunnel, echo, free_address, refusing,
     wait_for,
 };
-use crate::starttls_programs::{POSTFIX, POSTFIX_SERVICES, Place, may_become_others, output, started, words};
+use crate::starttls_programs::{
+    POSTFIX, POSTFIX_SERVICES, Place, may_become_others, output, start_postfix, started, words,
+};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -155,12 +157,7 @@ fn postfix_rises_and_falls() {
     output(Command::new("chown").arg("postfix").arg(place.mkdir("data")));
     place.write("main.cf", POSTFIX.replace("smtpd_upstream_proxy_protocol = haproxy\n", "").as_str());
     place.write("master.cf", &format!("{address} inet n - n - - smtpd\n{POSTFIX_SERVICES}"));
-    let config = place.path().display();
-    // Makes the directories of the queue.
-    output(Command::new("postfix").args(["-c", &config.to_string(), "check"]));
-    // As `postfix start-fg` does, without a shell between it and us.
-    let line = format!("env MAIL_CONFIG={config} /usr/lib/postfix/sbin/master -s");
-    rises_and_falls("kind = \"smtp\"", "", address, None, || started(&words(&line), &[address]));
+    rises_and_falls("kind = \"smtp\"", "", address, None, || start_postfix(place.path(), &[address]));
 }
 
 #[test]

@@ -90,7 +90,8 @@ impl Place {
 pub(crate) fn may_become_others(what: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
-        writeln!(std::io::stderr(), "skipped: {what} is started by root only").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "skipped: {what} is started by root only").unwrap();
     }
     root
 }
@@ -201,6 +202,17 @@ proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 ";
 
+/// Starts the postfix whose configuration is in `directory`, where its queue is, too.
+#[track_caller]
+pub(crate) fn start_postfix(directory: &Path, addresses: &[SocketAddr]) -> Program {
+    let config = directory.display();
+    // Makes the directories of the queue.
+    output(Command::new("postfix").args(["-c", &config.to_string(), "check"]));
+    // As `postfix start-fg` does, without a shell between it and us that would be all we end.
+    let line = format!("env MAIL_CONFIG={config} /usr/lib/postfix/sbin/master -s");
+    started(&words(&line), addresses)
+}
+
 /// The client's own address is in postfix's log: the PROXY header goes ahead of STARTTLS.
 #[test]
 fn postfix_and_swaks() {
@@ -217,8 +229,7 @@ fn postfix_and_swaks() {
          {secured} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n"
     );
     place.write("master.cf", &(listeners + POSTFIX_SERVICES));
-    let _postfix =
-        started(&words(&format!("postfix -c {} start-fg", place.path().display())), &[plain, secured]);
+    let _postfix = start_postfix(place.path(), &[plain, secured]);
     let tunnel = place.tunnel("smtp", plain, secured, true);
     for (index, (service, tls)) in [("serve", true), ("ask", false), ("both", true)].into_iter().enumerate() {
         let (server, own) = (tunnel.address(service).to_string(), format!("127.0.0.{}", index + 2));
