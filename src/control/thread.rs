@@ -2,7 +2,7 @@
 //! The control thread: one event loop of readers, beside the workers' and of the same make.
 //!
 //! Nothing here is waited for, by a worker or by main: they drop what they have to say into bounded queues and ring the
-//! bell (main waits [`FAREWELL`] at its end). A turn is one piece of work for one reader, so what it holds is looked at, and
+//! bell (main waits `FAREWELL` at its end). A turn is one piece of work for one reader, so what it holds is looked at, and
 //! what others say is heard, after each; a reader that is slow, or a thousand of them, delay other readers at most. When there is no room for one more reader, the one goes that has been still for longest; where nobody is still, who
 //! comes is turned away. The thread has less of a claim to the processor than those that serve.
 

@@ -8,7 +8,7 @@
 //! taken back at the end of the turn.
 //!
 //! *Fair* is that nobody has more than one reservation at a time, and that rations are small: 10 ms of the rate, at most
-//! [`LARGEST`]. A connection begins with a small one and doubles it as long as it uses all of it, so those that say little
+//! `LARGEST`. A connection begins with a small one and doubles it as long as it uses all of it, so those that say little
 //! keep little waiting.
 //!
 //! Not here: who is not read meanwhile (`channel/mod.rs`), who is woken when (`connection/alarms.rs`).

@@ -26,7 +26,7 @@ pub enum Host {
 }
 
 impl Destination {
-    /// The host called `name` in whatever way: "192.0.2.7", "2001:db8::1", "[2001:db8::1]" or a name.
+    /// The host called `name` in whatever way: "192.0.2.7", "2001:db8::1", the second in brackets or a name.
     ///
     /// # Errors
     /// What is wrong with it.
