@@ -499,8 +499,14 @@ tlscertfile: DIR/cert.pem
 tlskeyfile: DIR/key.pem
 ";
 
+/// Only where the package could be set up: it wants a machine with a full name (packaging/need.sh).
 #[test]
 fn nnrpd_of_inn() {
+    if !Path::new("/usr/lib/news/bin/nnrpd").exists() {
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "skipped: inn2 is not installed").unwrap();
+        return;
+    }
     let place = Place::new();
     let address = free_address();
     let config = place.write("inn.conf", INN);
