@@ -61,6 +61,9 @@ struct Taken {
     action: &'static str,
     tls: &'static str,
     certificates: Vec<String>,
+    /// How they are chosen from, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<&'static str>,
     servers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     server_tls: Option<String>,
@@ -258,6 +261,7 @@ fn taken(route: &Route, name: Option<&str>) -> Taken {
         action: action(route),
         tls: if route.accept_tls.is_some() { "terminated here" } else { "not touched" },
         certificates,
+        balance: (route.upstream.servers.len() > 1).then(|| route.upstream.balance.kind.word()),
         servers: requested.into_iter().chain(servers).collect(),
         server_tls: route.connect_tls.as_ref().map(|_| {
             let name = route.upstream.servers.first().and_then(|server| server.tls_name.as_deref());
@@ -329,6 +333,9 @@ impl fmt::Display for Explanation {
             writeln!(f, "route       {} ({}), TLS {}", route.name, route.action, route.tls)?;
             for certificate in &route.certificates {
                 writeln!(f, "certificate {certificate}")?;
+            }
+            if let Some(balance) = route.balance {
+                writeln!(f, "balance     {balance}")?;
             }
             for server in &route.servers {
                 writeln!(f, "server      {server}")?;

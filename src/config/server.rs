@@ -19,16 +19,6 @@ use std::path::Path;
 use std::slice;
 use std::time::Duration;
 
-/// The words of `balance`.
-pub(super) const KINDS: [(&str, Kind); 6] = [
-    ("first", Kind::First),
-    ("roundrobin", Kind::RoundRobin),
-    ("leastconn", Kind::LeastConn),
-    ("random2", Kind::Random2),
-    ("source", Kind::Source),
-    ("sni", Kind::Sni),
-];
-
 /// Servers of one route: each choice looks at all of them.
 const SERVERS: usize = 10_000;
 
@@ -141,7 +131,7 @@ fn check_name(fields: Fields<'_>, address: At<&str>, report: &mut Report) -> Opt
 /// Reads how servers are chosen from, as far as `fields` say.
 pub(super) fn check_spread(fields: Fields<'_>, report: &mut Report) -> Spread {
     let mut spread = Spread {
-        balance: fields.get("balance").and_then(|node| node.choice(&KINDS, report)),
+        balance: fields.get("balance").and_then(|node| node.choice(&Kind::ALL, report)),
         retries: fields.get("retries").and_then(|node| node.integer(RETRIES, report)),
         ..Spread::default()
     };

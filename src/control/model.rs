@@ -262,6 +262,10 @@ pub struct Route {
     pub traffic: Traffic,
     /// Connections that its `limit` refused.
     pub limited: u64,
+    /// How its servers are chosen from ("leastconn"); empty where it has none.
+    pub balance: String,
+    /// Connections that wait because every server is full.
+    pub waiting: u64,
     pub servers: Vec<Server>,
 }
 
@@ -304,6 +308,10 @@ pub struct Server {
     pub since: f64,
     /// 0 to 256; how servers share the load.
     pub weight: u32,
+    /// It serves only while no other can.
+    pub backup: bool,
+    /// Connections it may have at once; 0: as many as come.
+    pub max_connections: u64,
     /// 1-based, unique in its service.
     pub number: u32,
     pub traffic: Traffic,

@@ -34,6 +34,23 @@ pub enum Kind {
     Sni,
 }
 
+impl Kind {
+    /// Every kind with its word.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("first", Self::First),
+        ("roundrobin", Self::RoundRobin),
+        ("leastconn", Self::LeastConn),
+        ("random2", Self::Random2),
+        ("source", Self::Source),
+        ("sni", Self::Sni),
+    ];
+
+    /// The word after `balance =`.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// How the servers of one route are chosen from.
 #[derive(Debug, Default)]
 pub struct Balance {

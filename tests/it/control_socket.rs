@@ -267,7 +267,7 @@ fn weights_are_kept_and_shown() {
         ),
         (
             format!("set server {server} addr 1.2.3.4"),
-            "'set server <srv>' only supports 'state' and 'weight'.\n\n",
+            "'set server <srv>' only supports 'state', 'health' and 'weight'.\n\n",
         ),
     ] {
         assert_eq!(asked.ask(&command), answer, "{command}");

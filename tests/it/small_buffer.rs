@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Any buffer size works, also one that a reader who pauses fills at once: no stall, no spin, no lost byte.
 
-use crate::harness::{Duplex, End, Gate, Listening, Options, Rig, Sides, digest_of_pattern};
+use crate::harness::{Duplex, End, Gate, Listening, Options, Rig, Sides, digest_of_pattern, full};
 
 /// Buffer sizes and how many bytes are sent through: fewer where every byte is a system call.
-const SWEEP: [(&str, u64); 7] = [
-    ("1B", 300_000),
-    ("2B", 400_000),
-    ("16B", 1_000_000),
-    ("64B", 2_000_000),
-    ("1KiB", 4_000_000),
-    ("16KiB", 12_000_000),
-    ("64KiB", 12_000_000),
-];
+fn sweep() -> [(&'static str, u64); 7] {
+    let bytes = |soak, test| full(soak, test) as u64;
+    [
+        ("1B", bytes(300_000, 60_000)),
+        ("2B", bytes(400_000, 100_000)),
+        ("16B", bytes(1_000_000, 600_000)),
+        ("64B", bytes(2_000_000, 1_000_000)),
+        ("1KiB", 4_000_000),
+        ("16KiB", 12_000_000),
+        ("64KiB", 12_000_000),
+    ]
+}
 
 /// What the reader takes before it pauses.
 const FIRST: u64 = 1_000;
 
 fn down(sides: Sides) {
-    for (buffer, bytes) in SWEEP {
+    for (buffer, bytes) in sweep() {
         let more = format!("buffer = \"{buffer}\"");
         let rig = Rig::new(sides, &more, move |mut peer| peer.duplex(&Duplex::whole(bytes, 7)));
         let mut client = rig.cramped_client();
@@ -36,7 +39,7 @@ fn down(sides: Sides) {
 }
 
 fn up(sides: Sides) {
-    for (buffer, bytes) in SWEEP {
+    for (buffer, bytes) in sweep() {
         let more = format!("buffer = \"{buffer}\"");
         let gate = Gate::new();
         let closed = gate.clone();

@@ -2,8 +2,7 @@
 //! Servers and how they are chosen from, as `-T` shows it.
 
 use super::health::{self, Check, Switched};
-use super::{address, word};
-use crate::config::server::KINDS;
+use super::address;
 use crate::config::settings::{self, ConnectSettings, QUEUE_LENGTH, QUEUE_TIMEOUT, ServerSettings};
 use crate::config::values::format_duration;
 use crate::policy::balance::Kind;
@@ -51,7 +50,7 @@ impl Spread {
         let queue = Queue { length: spread.queue_length, timeout: spread.queue_timeout.map(format_duration) };
         let says = queue.length.is_some() || queue.timeout.is_some();
         Self {
-            balance: spread.balance.map(|kind| word(&KINDS, kind)),
+            balance: spread.balance.map(Kind::word),
             retries: spread.retries,
             queue: says.then_some(queue),
         }

@@ -95,6 +95,12 @@ fn routes(view: &View<'_>, service: &Served) -> Vec<Route> {
             tls: tls(service, route).to_owned(),
             traffic: traffic(view, &route.stats),
             limited: route.stats.sum(Counter::Limited),
+            balance: if route.upstream.servers.is_empty() {
+                String::new()
+            } else {
+                route.upstream.balance.kind.word().to_owned()
+            },
+            waiting: route.upstream.waiting.len() as u64,
             servers,
         }
     };
@@ -144,6 +150,8 @@ fn server(
         state,
         admin: marks.admin().name().to_owned(),
         weight: server.weight().into(),
+        backup: server.backup,
+        max_connections: if server.max_connections == u32::MAX { 0 } else { server.max_connections.into() },
         // Whatever changed last: what the operator says or what was seen.
         since: marks.since().max(shown.since),
         ..shown

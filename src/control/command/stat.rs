@@ -325,18 +325,22 @@ fn backend(service: &Service, iid: u64, now: f64) -> Row {
     row.last(&service.traffic, now);
     let usable = servers_of(service).filter(|server| server.admin != "drain" && server.admin != "maint");
     let usable = usable.filter(|server| !matches!(&*server.state, "down" | "stopping" | "unresolved"));
-    let (count, weight) =
-        usable.fold((0, 0), |(count, weight), server| (count + 1, weight + u64::from(server.weight)));
+    let (backups, others): (Vec<_>, Vec<_>) = usable.partition(|server| server.backup);
+    let weight: u64 = backups.iter().chain(&others).map(|server| u64::from(server.weight)).sum();
+    let count = backups.len() + others.len();
     let none = servers_of(service).next().is_none();
     row.text("status", if count > 0 || none { "UP" } else { "DOWN" });
     row.u32("weight", weight);
-    row.u32("act", count);
-    row.u32("bck", 0);
+    row.u32("act", others.len() as u64);
+    row.u32("bck", backups.len() as u64);
+    row.u32("qcur", service.routes.iter().map(|route| route.waiting).sum());
     row.u64("chkdown", servers_of(service).map(|server| server.downs).sum());
     row.u32("lastchg", whole(service.uptime));
     row.u32("downtime", 0);
     row.u32("ttime", milliseconds(mean(&service.lifetimes)));
-    row.text("algo", "first");
+    // HAProxy knows one algorithm for each backend: where routes differ, that of the first.
+    let algo = service.routes.iter().map(|route| &*route.balance).find(|word| !word.is_empty());
+    row.text("algo", algo.unwrap_or_default());
     row.u32("uweight", weight);
     row
 }
@@ -350,8 +354,11 @@ fn one_server(service: &Service, server: &Server, iid: u64, now: f64) -> Row {
     row.text("status", &shown_status(server));
     row.u32("weight", u64::from(server.weight));
     row.u32("uweight", u64::from(server.weight));
-    row.u32("act", 1);
-    row.u32("bck", 0);
+    row.u32("act", u64::from(!server.backup));
+    row.u32("bck", server.backup.into());
+    if server.max_connections > 0 {
+        row.u32("slim", server.max_connections);
+    }
     row.u32("lastchg", u64::try_from(seconds_since(server.since, now)).unwrap_or(0));
     row.u32("downtime", whole(server.downtime.floor()));
     row.u32("ttime", 0);

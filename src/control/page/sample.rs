@@ -180,6 +180,8 @@ fn server(number: u32, name: &str, state: &str, admin: &str) -> Server {
         state: s(state),
         since: NOW - if down { 10.0 } else { 3.2 * DAY },
         weight: 100,
+        backup: number == 3,
+        max_connections: 2000,
         number,
         traffic: traffic(20_000 / u64::from(number)),
         connects: timing(20_000, 0.000_6),
@@ -209,6 +211,8 @@ fn route(name: &str, takes: &[&str], tls: &str, servers: Vec<Server>) -> Route {
         tls: s(tls),
         traffic: traffic(9_000),
         limited: 3,
+        balance: s(if servers.is_empty() { "" } else { "leastconn" }),
+        waiting: 0,
         servers,
     }
 }
