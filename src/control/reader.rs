@@ -344,6 +344,12 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads what is there; whether anything was.
+    fn has_said_more(&mut self) -> bool {
+        let before = (self.input.len(), self.ended);
+        self.read().is_ok() && (self.input.len(), self.ended) != before
+    }
+
     /// Arms the deadline of what it waits for, unless it is armed.
     fn wait(&mut self) -> Verdict<Gone> {
         let wait = self.awaited();
@@ -439,6 +445,8 @@ impl Handler for Box<Reader> {
             Some(Wait::Output(_)) if self.delivered_now() < self.delivered + PACE => {
                 return Verdict::Close(Gone::Stalled);
             }
+            // What it has said meanwhile is not late, though this thread may be.
+            Some(Wait::Idle(_) | Wait::Request(_)) if self.has_said_more() => return self.advance(state),
             Some(Wait::Idle(_) | Wait::Request(_)) => {
                 let last = self.talk.late();
                 if last.is_empty() {

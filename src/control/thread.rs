@@ -48,8 +48,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Bytes that may wait for all readers together; beyond it the one goes that has taken nothing for longest.
 const HELD: usize = 64 << 20;
 
-/// Pages handed out per turn: each costs as much as its rows take to write down.
-const PAGES: usize = 64;
+/// Pages handed out per turn, which is as many as events: each costs as much as its rows take to write down, and who has only
+/// just come shall not wait for all of them.
+const PAGES: usize = 1;
 
 /// How long main waits at its end for what it has answered last to be passed on.
 const FAREWELL: Duration = Duration::from_millis(200);

@@ -183,7 +183,7 @@ fn everybody_who_stays_is_told_exactly_once_to_every_reader() {
     // With 20,000 descriptors the daemon has places for somewhat less than 10,000, churn included.
     let mut clients = watched.clients(full(9_500, 1_000));
     let stayed = names(&clients);
-    let (readers, rounds) = (full(200, 40), 3);
+    let (readers, rounds) = (full(200, 24), full(3, 2));
     let (over, read) = (AtomicBool::new(false), AtomicBool::new(false));
     let churned = AtomicUsize::new(0);
     let address = watched.tunnel.address("churns");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers and how they are chosen from, as `-T` shows it.
 
-use super::health::{self, Check, Switched};
 use super::address;
+use super::health::{self, Check, Switched};
 use crate::config::settings::{self, ConnectSettings, QUEUE_LENGTH, QUEUE_TIMEOUT, ServerSettings};
 use crate::config::values::format_duration;
 use crate::policy::balance::Kind;
