@@ -24,7 +24,8 @@ fn free_port() -> u16 {
 
 /// Who answers behind the service.
 fn who(tunnel: &Tunnel) -> String {
-    let mut client = Peer::plain(tunnel.address("web"));
+    // Who is let down may be so before we look.
+    let Ok(mut client) = Peer::try_plain(tunnel.address("web")) else { return String::new() };
     let (answer, _) = client.receive_all();
     String::from_utf8(answer).unwrap()
 }
