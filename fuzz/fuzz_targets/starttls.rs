@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     let protocol = PROTOCOLS[usize::from(which / 4) % PROTOCOLS.len()];
     let names = Names::default;
     let exchange = || match which % 4 {
-        0 => Exchange::serve(protocol, names()),
+        0 => Some(Exchange::serve(protocol, names())),
         1 => Some(Exchange::ask(protocol, names())),
         2 => Exchange::greeting(protocol),
         _ => Exchange::plain(protocol),

@@ -41,7 +41,7 @@ pub(super) fn check_accept<'t>(node: Node<'t>, directory: &Path, report: &mut Re
     let proxy_node = side.get("proxy_protocol");
     let proxy_protocol = proxy_node.and_then(|node| proxy::check_accept(node, &addresses, directory, report));
     let starttls_node = side.get("starttls");
-    let starttls = starttls_node.and_then(|node| starttls::check_accept(node, report));
+    let starttls = starttls_node.and_then(|node| starttls::check_protocol(node, report));
     let tls = side.get("tls");
     let socket = socket::check_accept(side.fields, &addresses, report);
     Some(Accept { addresses, socket, starttls_node, starttls, tls, proxy_node, proxy_protocol })

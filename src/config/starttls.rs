@@ -10,22 +10,10 @@ use crate::policy::service::{AskTls, RouteAction};
 use crate::policy::tls_spec::ServerTlsSpec;
 use crate::wire::starttls::{Opening, PROTOCOLS, Protocol};
 
-fn check_protocol(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
+/// Reads the `starttls` of either side.
+pub(super) fn check_protocol(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
     let protocols = PROTOCOLS.map(|protocol| (protocol.name, protocol));
     Some(At { value: node.choice(&protocols, report)?, place: node.place })
-}
-
-/// Reads the `starttls` of an `accept`.
-pub(super) fn check_accept(node: Node<'_>, report: &mut Report) -> Option<At<&'static Protocol>> {
-    let protocol = check_protocol(node, report)?;
-    if !protocol.value.is_served() {
-        let message = format!("{:?} is spoken towards servers only", protocol.value.name);
-        report
-            .error(node.place, message)
-            .help("here clients can only come with the protocol's own TLS, or in clear");
-        return None;
-    }
-    Some(protocol)
 }
 
 /// Reads `starttls` and `opportunistic` of a `connect`; `tls` tells whether it has one.

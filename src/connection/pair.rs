@@ -18,7 +18,7 @@ use crate::stream::endpoint::Endpoint;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
 use crate::wire::proxy_header::{Addresses, Header};
-use crate::wire::starttls::mysql::Turn;
+use crate::wire::starttls::mysql::{Turn, Ways};
 use crate::wire::starttls::{Exchange, Outcome};
 use std::io;
 use std::net::SocketAddr;
@@ -249,6 +249,9 @@ pub struct Carried {
     pub rest: Vec<u8>,
     /// Packets so far.
     pub count: u8,
+    pub ways: Ways,
+    /// What the client's numbers go up by for the server.
+    pub shift: u8,
 }
 
 /// Whose packet it is that goes out next, and what for.

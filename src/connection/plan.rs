@@ -10,8 +10,8 @@ use crate::handshake::{
     peek_host, pick_route, recv_proxy, reply, resolve, rules, send_proxy, socks, starttls, via_proxy, visit,
 };
 use crate::policy::rules::Stage;
-use crate::policy::service::{AskTls, Others, Peek, Route, Service};
-use crate::wire::starttls::Opening;
+use crate::policy::service::{Others, Peek, Route, Service};
+use crate::wire::starttls::{Opening, Protocol};
 use std::iter;
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ pub struct Plan {
 impl Plan {
     /// A plan that relays to the servers of its routes.
     pub fn relay(service: Service) -> Self {
-        let greets = service.starttls.is_some();
-        Self::compose(service, |route| towards_server(route, greets), &Duplex)
+        let served = service.starttls;
+        Self::compose(service, |route| towards_server(route, served), &Duplex)
     }
 
     /// As [`Self::relay`], and the client says by SOCKS or CONNECT where to.
     pub fn socks(service: Service) -> Self {
-        let asked = |route: &Route| [vec![socks::STEP], towards_server(route, false)].concat();
+        let asked = |route: &Route| [vec![socks::STEP], towards_server(route, None)].concat();
         Self::compose(service, asked, &Duplex)
     }
 
@@ -121,22 +121,22 @@ fn towards_client(service: &Service, route: &Route) -> Vec<Step> {
     limit.into_iter().chain(tls.into_iter().flatten()).chain(judged).collect()
 }
 
-/// The steps of a route's way to its server. `greets`: the client was greeted in the server's stead.
-fn towards_server(route: &Route, greets: bool) -> Vec<Step> {
-    let asks = route.starttls.is_some();
-    let login = |asks: AskTls| matches!(asks.protocol.opening, Opening::Login);
-    let logs_in = route.starttls.is_some_and(login);
+/// The steps of a route's way to its server. `served`: what the client was taken to TLS by, in the server's stead.
+fn towards_server(route: &Route, served: Option<&Protocol>) -> Vec<Step> {
+    let asks = route.starttls.map(|asks| asks.protocol);
+    let spoken = asks.or(served);
+    let logs_in = spoken.is_some_and(|protocol| matches!(protocol.opening, Opening::Login));
     iter::empty()
         .chain(route.upstream.requested.as_ref().map(|_| resolve::STEP))
         .chain([connect::STEP])
         .chain(route.via.as_ref().map(|_| via_proxy::STEP))
         .chain(route.send_proxy.map(|_| send_proxy::STEP))
-        .chain(asks.then_some(starttls::SERVER))
-        .chain(logs_in.then_some(login::UP_TO_TLS))
+        .chain(asks.map(|_| starttls::SERVER))
+        .chain((asks.is_some() && logs_in).then_some(login::UP_TO_TLS))
         .chain(route.connect_tls.as_ref().map(|_| connect_tls::STEP))
         .chain(route.send_proxy.filter(|send| send.confirm).map(|_| confirm::AWAIT))
+        .chain((served.is_some() && asks.is_none()).then_some(starttls::SWALLOW))
         .chain(logs_in.then_some(login::TO_ITS_END))
-        .chain((greets && !asks).then_some(starttls::SWALLOW))
         .collect()
 }
 

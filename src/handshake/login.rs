@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Carries a login between the two sides, packet by packet, where TLS with the server begins in the middle of it and
+//! Carries a login between the two sides, packet by packet, where TLS with a side begins in the middle of it and
 //! shifts the numbers of what follows (MySQL): up to TLS ([`UP_TO_TLS`]) and on to its end ([`TO_ITS_END`]).
 //!
-//! Invariants: where it stands is in the pair, and only while it lasts; the client has had the challenge of one server, so no
-//! other is tried meanwhile; of the client's packets nothing but what it is able to goes out in clear.
+//! Invariants: where it stands is in the pair, and only while it lasts; the client has had the challenge of one server, or
+//! its login is on the way to one, so no other is tried meanwhile; of the client's packets nothing but what it is able to goes out in clear.
 //!
 //! Not here: what the packets are (`wire/starttls/mysql.rs`).
 
@@ -43,7 +43,7 @@ fn carry(
 ) -> Result<Progress, Reason> {
     while let Some(carried) = pair.login.as_mut().filter(|carried| ours(carried.stage)) {
         let (side, hears) = match carried.stage {
-            Stage::Challenge => (Side::Client, !pair.facts.stays_clear),
+            Stage::Challenge => (Side::Client, carried.ways.is_served || carried.ways.asks),
             Stage::Wish => (Side::Server, false),
             Stage::ToServer => (Side::Server, true),
             Stage::ToClient(turn) => (Side::Client, turn == Turn::Client),
@@ -74,25 +74,29 @@ fn advance(pair: &mut Pair, mut packet: Vec<u8>) -> Result<(), Reason> {
     }
     match carried.stage {
         // The rest of it is between the two.
-        Stage::Challenge if pair.facts.stays_clear => return Ok(()),
+        Stage::Challenge if !carried.ways.is_served && !carried.ways.asks => return Ok(()),
         Stage::ToClient(Turn::Nobody) => return Ok(()),
         Stage::Challenge => {
-            let login = Login::of(packet).ok_or_else(|| {
-                Reason::Starttls(Side::Client, "its first message is no login without TLS".into())
+            let login = Login::of(packet, carried.ways).ok_or_else(|| {
+                Reason::Starttls(Side::Client, "its first message is no login that can be carried".into())
             })?;
-            (carried.stage, carried.packet, carried.rest) = (Stage::Wish, login.wish, login.packet);
+            carried.shift = login.shift;
+            (carried.stage, carried.packet, carried.rest) = match carried.ways.asks {
+                true => (Stage::Wish, login.wish, login.packet),
+                false => (Stage::ToServer, login.packet, Vec::new()),
+            };
         }
         Stage::Wish => {
             (carried.stage, carried.packet) = (Stage::ToServer, mem::take(&mut carried.rest));
         }
         Stage::ToServer => {
             let turn = turn(&packet);
-            from_server(&mut packet);
+            from_server(&mut packet, carried.shift);
             (carried.stage, carried.packet) = (Stage::ToClient(turn), packet);
         }
         Stage::ToClient(_) => {
             // Of nothing, if it is the server's turn again.
-            from_client(&mut packet);
+            from_client(&mut packet, carried.shift);
             (carried.stage, carried.packet) = (Stage::ToServer, packet);
         }
     }

@@ -18,7 +18,8 @@ use crate::error::{Break, Reason, Side};
 use crate::policy::service::Service;
 use crate::stream::endpoint::Endpoint;
 use crate::stream::{Got, Sink, Source};
-use crate::wire::starttls::{self, Exchange, Fault, Names, Opening, Outcome, UNIT};
+use crate::wire::starttls::mysql::Ways;
+use crate::wire::starttls::{self, Exchange, Fault, Names, Opening, Outcome, Protocol, UNIT};
 
 /// Towards the client.
 pub const CLIENT: Step = Step { name: "STARTTLS with the client", run: serve, expired: client_too_slow };
@@ -44,8 +45,7 @@ fn serve(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, 
         return Ok(Progress::Done);
     }
     let talk = pair.talk.take();
-    let talk = talk.or_else(|| Exchange::serve(protocol, names(&pair.client, None)).map(begin));
-    let Some(talk) = talk else { return Ok(Progress::Done) };
+    let talk = talk.unwrap_or_else(|| begin(Exchange::serve(protocol, names(&pair.client, None))));
     match hold(pair, Side::Client, talk, ctx)? {
         Held::Waits { read } => Ok(Progress::Wait(For { side: Side::Client, read, patience: None })),
         Held::Over { declined: None, .. } => {
@@ -97,10 +97,12 @@ fn ask(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         }
         Held::Over { declined, kept } => {
             pair.facts.stays_clear = declined.is_some();
-            if matches!(policy.protocol.opening, Opening::Login) {
-                let carried = Carried { stage: Stage::Challenge, packet: kept, rest: Vec::new(), count: 0 };
-                pair.login = Some(Box::new(carried));
-            }
+            log_in(
+                pair,
+                policy.protocol,
+                Ways { is_served: service.starttls.is_some(), asks: declined.is_none() },
+                kept,
+            );
             Ok(Progress::Done)
         }
     }
@@ -120,8 +122,23 @@ fn swallow(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress
             let patience = begins.then_some(service.timeouts.handshake);
             Ok(Progress::Wait(For { side: Side::Server, read, patience }))
         }
-        Held::Over { declined: None, .. } => Ok(Progress::Done),
+        Held::Over { declined: None, kept } => {
+            if let Some(protocol) = service.starttls {
+                log_in(pair, protocol, Ways { is_served: true, asks: false }, kept);
+            }
+            Ok(Progress::Done)
+        }
         Held::Over { declined: Some(text), .. } => Err(Reason::Starttls(Side::Server, text)),
+    }
+}
+
+/// Where the server has begun with a part of the login: the login comes next.
+fn log_in(pair: &mut Pair, protocol: &Protocol, ways: Ways, challenge: Vec<u8>) {
+    if matches!(protocol.opening, Opening::Login) {
+        // A client of ours had its challenge.
+        let packet = if ways.is_served { Vec::new() } else { challenge };
+        let carried = Carried { stage: Stage::Challenge, packet, rest: Vec::new(), count: 0, ways, shift: 0 };
+        pair.login = Some(Box::new(carried));
     }
 }
 

@@ -310,6 +310,20 @@ fn what_follows_a_challenge_ends_the_connection() {
     tunnel.wait_reason("server-starttls-injection");
 }
 
+/// The same for the wish of MySQL's clients, behind which only TLS may follow at once.
+#[test]
+fn what_follows_a_wish_of_mysql_ends_the_connection() {
+    let pki = Pki::new();
+    let backend = Backend::echo(Listening::default());
+    let tunnel = Tunnel::start(&service("mysql", &serving(&pki, "mysql"), backend.address(), ""));
+    let wish = [b"\x20\0\0\x01\x05\xaa\x08\0", &[0; 28][..]].concat();
+    let quit = b"\x01\0\0\0\x01";
+    let said = turned_away(tunnel.address("mysql"), &[&wish[..], quit].concat());
+    assert!(said.ends_with(b"mysql_native_password\0"), "nothing but the greeting: {said:?}");
+    tunnel.wait_reason("starttls-injection");
+    assert_eq!(backend.accepted(), 0);
+}
+
 /// What a server says that declines TLS, upon each of our words; then it echoes.
 const DECLINES: &[(&str, &[&[u8]])] = &[
     ("smtp", &[b"220 x\r\n", b"250 HELP\r\n"]),

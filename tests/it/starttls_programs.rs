@@ -365,7 +365,7 @@ fn postgres_and_psql() {
     assert!(!good && text.contains("set sslmode=require"), "{text}");
 }
 
-/// Towards the server only; the login is what TLS begins in the middle of, so good ones and bad ones are tried.
+/// The login is what TLS begins in the middle of, so good ones and bad ones are tried.
 #[test]
 fn mariadb() {
     let place = Place::new();
@@ -380,7 +380,10 @@ fn mariadb() {
     let install = [line.clone(), words(&install)].concat();
     output(Command::new(&install[0]).args(&install[1..]).current_dir("/"));
     let users = "create user one@'%' identified by 'secret' require ssl;\n\
-                 create user other@'%' identified via ed25519 using password('secret') require ssl;\n";
+                 create user other@'%' identified via ed25519 using password('secret') require ssl;\n\
+                 create user bare@'%' identified by 'secret';\n\
+                 create user empty@'%';\n\
+                 create user odd@'%' identified via ed25519 using password('secret');\n";
     let users = place.write("users.sql", &format!("install soname 'auth_ed25519';\n{users}"));
     line.extend(words(&format!(
         "mariadbd --no-defaults --datadir={dir}/db --socket={dir}/socket --bind-address=127.0.0.1 --port={} \
@@ -389,24 +392,36 @@ fn mariadb() {
         users.display()
     )));
     let _mariadb = started(&line, &[address]);
-    let tunnel = Tunnel::start(&format!(
-        "[[service]]\nname = \"ask\"\naccept = \"127.0.0.1:0\"\nconnect = {{ address = \"{address}\", \
-         starttls = \"mysql\", tls = {{ ca = {:?} }} }}\n",
-        place.pki.ca
-    ));
-    let ask = |user: &str, password: &str| {
-        let port = tunnel.address("ask").port().to_string();
+    let tunnel = place.tunnel("mysql", address, address, false);
+    let ask = |service: &str, user: &str, password: &str, tls: &[&str]| {
+        let port = tunnel.address(service).port().to_string();
         let mut client = Command::new("mariadb");
-        client.args(["--no-defaults", "--skip-ssl", "-h", "127.0.0.1", "-P", &port, "-u", user]);
+        client.args(["--no-defaults", "-h", "127.0.0.1", "-P", &port, "-u", user]).args(tls);
         client.arg(format!("-p{password}")).args(["-N", "-e", "show status like 'ssl_cipher'; select 6 * 7"]);
         result(&mut client)
     };
-    for user in ["one", "other"] {
-        let (good, text) = ask(user, "secret");
-        assert!(good && text.contains("Ssl_cipher\tTLS_AES") && text.contains("\n42\n"), "{user}: {text}");
-        let (good, text) = ask(user, "wrong");
-        assert!(!good && text.contains("Access denied for user"), "{user}: {text}");
+    let ca = format!("--ssl-ca={}", place.pki.ca.display());
+    let verified = ["--ssl-verify-server-cert", &ca];
+    let secured = [&verified[..], &["-D", "mysql"]].concat();
+    for (service, tls, secure, users) in [
+        ("ask", &["--skip-ssl"][..], true, &["one", "other"][..]),
+        ("serve", &verified, false, &["bare", "odd"]),
+        ("both", &verified, true, &["one", "other", "bare"]),
+    ] {
+        for user in users {
+            let (good, text) = ask(service, user, "secret", tls);
+            assert!(good && text.contains("\n42\n"), "{service} {user}: {text}");
+            assert_eq!(text.contains("Ssl_cipher\tTLS_AES"), secure, "{service} {user}: {text}");
+            let (good, text) = ask(service, user, "wrong", tls);
+            assert!(!good && text.contains("Access denied for user"), "{service} {user}: {text}");
+        }
     }
+    let (good, text) = ask("serve", "empty", "", &verified);
+    assert!(good && text.contains("\n42\n"), "no password: {text}");
+    let (good, text) = ask("serve", "empty", "", &secured);
+    assert!(!good && text.contains("Access denied for user 'empty'@'%' to database 'mysql'"), "{text}");
+    let (good, text) = ask("serve", "bare", "secret", &["--skip-ssl"]);
+    assert!(!good && text.contains("this server is reached by TLS only"), "{text}");
 }
 
 #[test]

@@ -116,7 +116,6 @@ const BAD_ACCEPTS: &[(&str, &str)] = &[
     ("{ adress = \"*:1\" }", "12: error: unknown key \"adress\" in [[service]] accept"),
     ("{ address = \"*:1\", tls = true }", "35: error: `tls` must be a table on accept, not a boolean"),
     ("{ address = \"*:1\", starttls = \"impa\" }", "40: error: unknown starttls \"impa\""),
-    ("{ address = \"*:1\", starttls = \"mysql\" }", "40: error: \"mysql\" is spoken towards servers only"),
     ("{ address = \"*:1\", starttls = true }", "40: error: `starttls` must be a string, not a boolean"),
     (
         "{ address = \"*:1\", starttls = \"imap\" }",

@@ -10,7 +10,7 @@ use super::{Move, Opening, Part, Protocol, Talk, declined, failed, lines, quit, 
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "irc",
     opening: Opening::Client,
-    serve: Some(Part { begin: silent, cut: lines::cut, hear: command }),
+    serve: Part { begin: silent, cut: lines::cut, hear: command },
     ask: Part { begin: ask, cut: lines::cut, hear: answer },
     plain: None,
     may_stay_clear: true,

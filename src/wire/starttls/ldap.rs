@@ -9,7 +9,7 @@ use super::{Cut, Move, Opening, Part, Protocol, Talk, quit, quoted, silent};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "ldap",
     opening: Opening::Client,
-    serve: Some(Part { begin: silent, cut: message, hear: request }),
+    serve: Part { begin: silent, cut: message, hear: request },
     ask: Part { begin: ask, cut: message, hear: response },
     plain: None,
     may_stay_clear: true,

@@ -54,6 +54,9 @@ const FROM_CLIENT: u16 = 64;
 /// Units that a server may need: a banner, a list of capabilities.
 const FROM_SERVER: u16 = 256;
 
+/// How every ClientHello begins: the type of its record (RFC 8446 section 5.1).
+const TLS_RECORD: u8 = 0x16;
+
 /// The longest quotation of what the other side said, in bytes.
 const QUOTED: usize = 160;
 
@@ -63,8 +66,8 @@ pub struct Protocol {
     /// As the configuration calls it.
     pub name: &'static str,
     pub opening: Opening,
-    /// The server's part: how a client is taken to TLS; nothing, where that is not done.
-    serve: Option<Part>,
+    /// The server's part: how a client is taken to TLS.
+    serve: Part,
     /// The client's part: how a server is.
     ask: Part,
     /// Our part towards a client without TLS of ours, which may ask for it all the same before it begins; nothing, where
@@ -72,13 +75,6 @@ pub struct Protocol {
     plain: Option<Part>,
     /// Whether a server that declines TLS can go on in clear with a client that knows nothing of us.
     pub may_stay_clear: bool,
-}
-
-impl Protocol {
-    /// Whether clients can be taken to TLS.
-    pub fn is_served(&self) -> bool {
-        self.serve.is_some()
-    }
 }
 
 impl PartialEq for Protocol {
@@ -103,7 +99,7 @@ pub enum Opening {
     },
     /// The server greets, and again inside TLS.
     EachTime,
-    /// The server begins, with a part of the login ([`mysql`]).
+    /// The server begins, with a part of the login ([`mysql`]), which takes both sides to its end.
     Login,
 }
 
@@ -136,6 +132,8 @@ enum Move {
     Next(Hear),
     /// TLS comes next, or whatever the exchange is for.
     Agreed,
+    /// TLS comes next, and the other side waits for no word of ours before.
+    AgreedAtOnce,
     /// The unit is for whoever comes next.
     Beyond,
     /// The other side does not want TLS.
@@ -215,9 +213,9 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The server's part towards a client, greeting included, if that is played.
-    pub fn serve(protocol: &Protocol, names: Names) -> Option<Self> {
-        Some(Self::new(protocol.serve.as_ref()?, names, FROM_CLIENT, true))
+    /// The server's part towards a client, greeting included.
+    pub fn serve(protocol: &Protocol, names: Names) -> Self {
+        Self::new(&protocol.serve, names, FROM_CLIENT, true)
     }
 
     /// The client's part towards a server.
@@ -229,7 +227,8 @@ impl Exchange {
     pub fn greeting(protocol: &Protocol) -> Option<Self> {
         match &protocol.opening {
             Opening::Greeting { hear, .. } => Some(Self::new(hear, Names::default(), FROM_SERVER, false)),
-            Opening::Client | Opening::EachTime | Opening::Login => None,
+            Opening::Login => Some(Self::new(&mysql::FIRST, Names::default(), 1, false)),
+            Opening::Client | Opening::EachTime => None,
         }
     }
 
@@ -283,12 +282,16 @@ impl Exchange {
             match (self.hear)(&mut self.talk, unit) {
                 Move::Stay => {}
                 Move::Next(hear) => self.hear = hear,
-                Move::Agreed if self.is_last_in_clear && taken < input.len() => {
+                agreed @ (Move::Agreed | Move::AgreedAtOnce) => {
+                    let more = &input[taken..];
+                    let is_tls = matches!(agreed, Move::AgreedAtOnce) && more.first() == Some(&TLS_RECORD);
+                    if more.is_empty() || is_tls || !self.is_last_in_clear {
+                        return (taken, Outcome::Agreed);
+                    }
                     // It was not even answered yet.
                     self.talk.say = Vec::new();
-                    return (taken, Outcome::Failed(Fault::Injected(input.len() - taken)));
+                    return (taken, Outcome::Failed(Fault::Injected(more.len())));
                 }
-                Move::Agreed => return (taken, Outcome::Agreed),
                 Move::Beyond => return (taken - length, Outcome::Agreed),
                 Move::Declined(text) => return (taken, Outcome::Declined(text)),
                 Move::Failed(text) => return (taken, Outcome::Failed(Fault::Broken(text))),

@@ -9,12 +9,12 @@
 //! question for a login. Then the request and one byte of answer. A server's error message in clear is not even read, since
 //! anybody could have written it (CVE-2024-10977).
 
-use super::{Cut, Move, Opening, Part, Protocol, Talk, silent};
+use super::{Cut, Move, Opening, Part, Protocol, TLS_RECORD, Talk, silent};
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "pgsql",
     opening: Opening::Client,
-    serve: Some(Part { begin: silent, cut: message, hear: request }),
+    serve: Part { begin: silent, cut: message, hear: request },
     ask: Part { begin: ask, cut: byte, hear: answer },
     plain: Some(Part { begin: silent, cut: message, hear: wish }),
     may_stay_clear: true,
@@ -25,9 +25,6 @@ const TLS_WANTED: [u8; 8] = code(5679);
 
 /// The wish for GSSAPI encryption.
 const GSS_WANTED: [u8; 8] = code(5680);
-
-/// How every ClientHello begins: the record's type.
-const TLS_RECORD: u8 = 0x16;
 
 /// Length 8, version 1234.`minor`.
 const fn code(minor: u16) -> [u8; 8] {

@@ -11,7 +11,7 @@ use super::{Move, Opening, Part, Protocol, Talk, failed, lines, quit, quoted, si
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "sieve",
     opening: Opening::EachTime,
-    serve: Some(Part { begin: greet, cut: lines::cut, hear: command }),
+    serve: Part { begin: greet, cut: lines::cut, hear: command },
     ask: Part { begin: silent, cut: lines::cut, hear: greeting },
     plain: None,
     may_stay_clear: true,

@@ -14,7 +14,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
         say: greet,
         hear: Part { begin: silent, cut: lines::cut, hear: only_greeting },
     },
-    serve: Some(Part { begin: greet, cut: lines::cut, hear: command }),
+    serve: Part { begin: greet, cut: lines::cut, hear: command },
     ask: Part { begin: silent, cut: lines::cut, hear: greeting },
     plain: None,
     may_stay_clear: true,

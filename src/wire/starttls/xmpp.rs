@@ -13,7 +13,7 @@ use super::{Cut, Move, Opening, Part, Protocol, Talk, quit, quoted, silent};
 pub(super) const PROTOCOL: Protocol = Protocol {
     name: "xmpp",
     opening: Opening::Client,
-    serve: Some(Part { begin: silent, cut: bare_tag, hear: stream }),
+    serve: Part { begin: silent, cut: bare_tag, hear: stream },
     ask: Part { begin: open, cut: tag, hear: features },
     plain: None,
     may_stay_clear: false,
