@@ -59,8 +59,8 @@ fn main() {
 fn spread(balance: &str, span: Duration) -> String {
     let over = Arc::new(AtomicBool::new(false));
     let servers: Vec<(SocketAddr, Arc<AtomicU64>)> =
-        (0..SERVERS).map(|number| serve(if number == 0 { SLOW } else { FAST }, &over)).collect();
-    let (mut tunnel, address, _place) = start(balance, &servers);
+        (0..SERVERS).map(|number| serve(if number == 0 { SLOW } else { FAST })).collect();
+    let (_tunnel, address, _place) = start(balance, &servers);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let over = Arc::clone(&over);
@@ -80,8 +80,6 @@ fn spread(balance: &str, span: Duration) -> String {
     over.store(true, Ordering::Relaxed);
     let mut times: Vec<Duration> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     times.sort_unstable();
-    tunnel.kill().unwrap();
-    tunnel.wait().unwrap();
     let counts: Vec<u64> = servers.iter().map(|(_, count)| count.load(Ordering::Relaxed)).collect();
     let share = |count: u64| 100.0 * count as f64 / counts.iter().sum::<u64>() as f64;
     let fast = counts[1..].iter().map(|count| share(*count));
@@ -96,18 +94,16 @@ fn spread(balance: &str, span: Duration) -> String {
     )
 }
 
-/// A server that takes so long for each answer, and how many it has given.
-fn serve(time: Duration, over: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>) {
+/// A server that takes so long for each answer, and how many it has given. It is there until the benchmark ends: clients must
+/// not meet a server that goes.
+fn serve(time: Duration) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let count = Arc::new(AtomicU64::new(0));
-    let (counted, over) = (Arc::clone(&count), Arc::clone(over));
+    let counted = Arc::clone(&count);
     thread::spawn(move || {
         for socket in listener.incoming() {
             let counted = Arc::clone(&counted);
-            if over.load(Ordering::Relaxed) {
-                return;
-            }
             thread::spawn(move || {
                 thread::sleep(time);
                 if socket.unwrap().write_all(b"x").is_ok() {
@@ -119,8 +115,18 @@ fn serve(time: Duration, over: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>)
     (address, count)
 }
 
+/// The real program, which does not outlive the benchmark.
+struct Tunnel(Child);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        let _it_may_have_ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 /// The real program before these servers.
-fn start(balance: &str, servers: &[(SocketAddr, Arc<AtomicU64>)]) -> (Child, SocketAddr, tempfile::TempDir) {
+fn start(balance: &str, servers: &[(SocketAddr, Arc<AtomicU64>)]) -> (Tunnel, SocketAddr, tempfile::TempDir) {
     let place = tempfile::tempdir().unwrap();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut text = format!(
@@ -133,7 +139,7 @@ fn start(balance: &str, servers: &[(SocketAddr, Arc<AtomicU64>)]) -> (Child, Soc
     let file = place.path().join("tunnel.conf");
     std::fs::write(&file, text).unwrap();
     let program = env!("CARGO_BIN_EXE_tunnel");
-    let child = Command::new(program).arg("-c").arg(&file).stdin(Stdio::null()).spawn().unwrap();
+    let child = Tunnel(Command::new(program).arg("-c").arg(&file).stdin(Stdio::null()).spawn().unwrap());
     while TcpStream::connect(address).is_err() {
         thread::yield_now();
     }
