@@ -5,9 +5,8 @@ use crate::harness::{Gate, Peer, Rig, Sides, full};
 
 /// The configured buffer of one direction, in KiB.
 const BUFFER: u64 = 64;
-/// What a connection may hold beside it, in KiB: two TLS sessions, one incomplete record, a share of the scratch buffers,
-/// allocator slack.
-const SLACK: u64 = 96;
+/// What a connection may hold beside it, in KiB, as tunnel.conf(5) says of `buffer`: as much again of what is encrypted, and 36.
+const SLACK: u64 = BUFFER + 36;
 
 fn flood(mut peer: Peer) {
     let block = vec![7; 65_536];
