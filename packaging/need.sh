@@ -9,7 +9,7 @@ set -eu
 
 build='gcc libc6-dev pkgconf libssl-dev ca-certificates'
 run='openssl curl'
-test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 prometheus hatop prometheus-haproxy-exporter tmux dnsmasq-base'
+test='openssl curl chromium gnutls-bin nginx haproxy rsyslog socat strace mandoc python3 procps iproute2 nftables prometheus hatop prometheus-haproxy-exporter tmux dnsmasq-base'
 # Servers and clients that begin in clear and change to TLS.
 test="$test postfix swaks dovecot-imapd dovecot-pop3d dovecot-managesieved postgresql mariadb-server mariadb-client slapd ldap-utils vsftpd inspircd prosody redis-server"
 # The package of INN cannot be set up on a machine that does not know its own full name; its test is passed over there.

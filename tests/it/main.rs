@@ -39,6 +39,7 @@ mod limits;
 mod listing;
 mod logging;
 mod names;
+mod outages;
 mod page;
 mod phases;
 mod program;

@@ -23,6 +23,7 @@ mod faults;
 mod forge;
 #[allow(dead_code, reason = "the resolver's unit tests use all of it")]
 mod name_server;
+mod network;
 mod peer;
 mod pki;
 mod program;
@@ -36,6 +37,7 @@ pub(crate) use {
     client::{Failure, TlsClient, show},
     faults::{BlackHole, Limited, hello, refusing},
     name_server::{A, Asked, NameServer, SRV, service},
+    network::OwnNetwork,
     peer::{Duplex, End, Pattern, Peer, Received, cramped, digest_of_pattern},
     pki::{Files, Pki},
     program::{Nginx, Program, free_address, openssl_server},

@@ -77,7 +77,7 @@ impl Drop for Program {
 
 /// nginx with the files of a directory, plain or with TLS.
 pub(crate) struct Nginx {
-    _program: Program,
+    program: Program,
     dir: TempDir,
     address: SocketAddr,
 }
@@ -102,11 +102,16 @@ impl Nginx {
             assert!(program.is_running(), "nginx ended: {}", program.stderr());
             TcpStream::connect(address).is_ok()
         });
-        Self { _program: program, dir, address }
+        Self { program, dir, address }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// To its only process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.program.signal(signal);
     }
 
     /// Puts a file where clients can fetch it.
