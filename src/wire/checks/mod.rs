@@ -113,15 +113,17 @@ impl Hash for Protocol {
     }
 }
 
-/// The beginning of the first line of `bytes`, printable.
+/// The beginning of the first line of `bytes`, printable; a word for it where there is nothing to show.
 pub fn excerpt(bytes: &[u8]) -> String {
     let line =
         bytes.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
     let text = String::from_utf8_lossy(line.get(..4 * EXCERPT).unwrap_or(line));
     let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut excerpt: String = text.chars().take(EXCERPT).map(printable).collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        excerpt.push('…');
+    match excerpt.is_empty() {
+        true => excerpt.push_str("(no words)"),
+        false if text.chars().nth(EXCERPT).is_some() => excerpt.push('…'),
+        false => {}
     }
     excerpt
 }
@@ -187,7 +189,7 @@ pub(super) mod tests {
         assert_eq!(excerpt(b"\r\n220 mail.example\r\nmore"), "220 mail.example");
         assert_eq!(excerpt(b"a\x1b[2J\xffb"), "a\u{fffd}[2J\u{fffd}b");
         assert_eq!(excerpt(&[b'x'; 1000]).chars().count(), EXCERPT + 1);
-        assert_eq!(excerpt(b""), "");
+        assert_eq!(excerpt(b"\r\n"), "(no words)");
     }
 
     #[test]
@@ -226,7 +228,10 @@ pub(super) mod tests {
             for stage in 0..3 {
                 match judge(&Question::default(), stage, &input) {
                     Judged::Well(text, _) | Judged::Unwell(text) | Judged::Wrong(text) => {
-                        assert!(text.len() < 600 && !text.contains(char::is_control), "{text:?}");
+                        assert!(
+                            !text.is_empty() && text.len() < 600 && !text.contains(char::is_control),
+                            "{text:?}"
+                        );
                     }
                     Judged::Say(words) => assert!(words.len() < 600),
                     Judged::More => {}

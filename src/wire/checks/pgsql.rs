@@ -92,7 +92,7 @@ mod tests {
             (error("28000", "no pg_hba.conf entry"), "+no pg_hba.conf entry"),
             (error("57P03", "the database system is starting up"), "-the database system is starting up"),
             (error("53300", "sorry, too many clients already"), "-sorry, too many clients already"),
-            (message(b'E', b"abc\0\0"), "?unexpected answer: "),
+            (message(b'E', b"abc\0\0"), "?unexpected answer: (no words)"),
             (b"HTTP/1.1 400".to_vec(), "?unexpected answer: HTTP/1.1 400"),
             (b"R\0\0\0\0".to_vec(), "?unexpected answer: R\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
             (b"R\0\0\0".to_vec(), ""),

@@ -69,7 +69,7 @@ mod tests {
             (&[b"220 x"], ""),
             (&[b"220-x\r\n"], ""),
             (&[b"22"], ""),
-            (&[b"\r\n"], "?unexpected answer: "),
+            (&[b"\r\n"], "?unexpected answer: (no words)"),
         ] {
             assert_eq!(outcome(&PROTOCOL, answers), expected, "{answers:?}");
         }
