@@ -143,7 +143,7 @@ fn stand_in_line(
     pair: &Pair,
     upstream: &Upstream,
     tried: &mut Attempt,
-    ctx: &mut Ctx,
+    ctx: &Ctx,
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
@@ -167,8 +167,8 @@ fn stand_in_line(
         }
     };
     // One may have left just before we stood in the line, or a server may have come back: nobody was called for that.
-    if let Picked::Server(_, held) = pick(pair, upstream, tried, ctx) {
-        drop(held);
+    // Only who is called takes anything of a server.
+    if upstream.has_room(&tried.tried, ctx.at()) {
         call_next(line, &*ctx.asks);
     }
     Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))

@@ -82,30 +82,53 @@ enum Standing {
     Out,
 }
 
+/// How a server stands, and whether it is a backup.
+type Rank = (Standing, bool);
+
+/// The order in which servers serve: backups when nobody else is left; those who failed lately when not even they are.
+const RANKS: [Rank; 4] =
+    [(Standing::Up, false), (Standing::Up, true), (Standing::Paused, false), (Standing::Paused, true)];
+
 impl Upstream {
-    /// Chooses a server. Backups serve when nobody else is left; those who failed lately when not even they are.
+    /// Chooses a server.
     pub fn pick(&self, seeker: &Seeker<'_>) -> Picked {
-        for standing in [Standing::Up, Standing::Paused] {
-            for backup in [false, true] {
-                match self.pick_of(standing, backup, seeker) {
-                    Picked::Nobody => {}
-                    picked => return picked,
-                }
+        for rank in RANKS {
+            match self.pick_of(rank, seeker) {
+                Picked::Nobody => {}
+                picked => return picked,
             }
         }
         Picked::Nobody
     }
 
-    fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
-        let may = |place: u32, server: &Server| {
-            server.is_backup() == backup
-                && server.standing(seeker.now) == standing
-                && !seeker.tried.contains(&place)
-        };
+    /// Whether [`Self::pick`] would find a server for one who has tried those in vain. Only looks: nothing is taken of the
+    /// servers, neither a turn nor the trial of one that was paused.
+    pub fn has_room(&self, tried: &[u32], now: u64) -> bool {
+        for rank in RANKS {
+            let mut serving = self.of_rank(rank, tried, now).peekable();
+            if serving.peek().is_some() {
+                return serving.any(|(_, server)| server.has_room());
+            }
+        }
+        false
+    }
+
+    /// The servers of that rank, but for those that were tried in vain.
+    fn of_rank(
+        &self,
+        (standing, backup): Rank,
+        tried: &[u32],
+        now: u64,
+    ) -> impl Iterator<Item = (u32, &Server)> {
+        (0..).zip(&self.servers).filter(move |(place, server)| {
+            server.is_backup() == backup && server.standing(now) == standing && !tried.contains(place)
+        })
+    }
+
+    fn pick_of(&self, rank: Rank, seeker: &Seeker<'_>) -> Picked {
         for _ in 0..RACES {
             let mut anybody = false;
-            let candidates = (0..).zip(&self.servers).filter(|(place, server)| may(*place, server));
-            let candidates = candidates.filter_map(|(place, server)| {
+            let candidates = self.of_rank(rank, seeker.tried, seeker.now).filter_map(|(place, server)| {
                 anybody = true;
                 server.candidate(place, seeker.now)
             });
@@ -121,7 +144,7 @@ impl Upstream {
                     let held = Held(Arc::clone(marks));
                     // Of all who would try it after a pause, one does.
                     let is_free = marks.health.usable(seeker.now) != health::Standing::Paused;
-                    if is_free || standing == Standing::Paused {
+                    if is_free || rank.0 == Standing::Paused {
                         self.balance.note(&marks.turn, server.share(seeker.now));
                         return Picked::Server(place, Some(held));
                     }
@@ -221,6 +244,11 @@ impl Server {
         }
         let share = u128::from(full) * since / ramp;
         u32::try_from(share).unwrap_or(full).max(SHARES / SLOWEST)
+    }
+
+    /// Whether there is room for one more.
+    fn has_room(&self) -> bool {
+        self.marks.as_ref().map_or(0, |marks| marks.active()) < self.max_connections
     }
 
     /// Itself for the choice, if there is room for one more.
@@ -400,6 +428,7 @@ impl MarkBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::address::Address;
 
     #[test]
     fn marks_are_found_again_by_name_and_forgotten_only_when_they_say_nothing() {
@@ -418,6 +447,40 @@ mod tests {
         assert_eq!(again.since(), 7.0, "nothing changed");
         again.set_admin(Admin::Ready, 9.0);
         assert_eq!(again.since(), 9.0);
+    }
+
+    /// "a", which takes one connection, and "b", which takes any.
+    fn upstream() -> Upstream {
+        let book = MarkBook::default();
+        let server = |name: &str, max_connections| {
+            let address = "127.0.0.1:1".parse::<std::net::SocketAddr>().unwrap();
+            let marks = Some(book.of("web", "default", name));
+            let server = Server::new(name.into(), Address::Inet(address), None, Arc::default());
+            Server { marks, max_connections, ..server }
+        };
+        Upstream { servers: [server("a", 1), server("b", u32::MAX)].into(), ..Upstream::default() }
+    }
+
+    fn pick(upstream: &Upstream, tried: &[u32], now: u64) -> Picked {
+        upstream.pick(&Seeker { hash: 0, random: 0, now, tried })
+    }
+
+    #[test]
+    fn who_only_looks_leaves_the_trial_of_a_paused_server_to_who_goes_there() {
+        let (upstream, limits) = (upstream(), Passive { fails: 1, ..Passive::default() });
+        let Picked::Server(0, Some(_held)) = pick(&upstream, &[], 1) else { panic!("a is the first") };
+        let health = &upstream.servers[1].marks.as_ref().unwrap().health;
+        assert!(health.failed(1, 7, &limits).is_some());
+        assert!(!upstream.has_room(&[], 2), "one is full, the other one paused");
+        assert!(upstream.has_room(&[0], 2), "who has tried all others may try a paused one");
+        let over = 1 + u64::try_from(limits.pause.as_millis()).unwrap();
+        for _ in 0..3 {
+            assert!(upstream.has_room(&[], over));
+            assert!(!upstream.has_room(&[1], over));
+        }
+        assert!(matches!(pick(&upstream, &[], over), Picked::Server(1, Some(_))));
+        assert!(!upstream.has_room(&[], over), "the trial is taken");
+        assert!(matches!(pick(&upstream, &[], over), Picked::Full));
     }
 
     #[test]

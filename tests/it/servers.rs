@@ -178,6 +178,30 @@ fn who_finds_every_server_full_waits_in_line() {
     }
 }
 
+/// A line forms while one server is full and the other one is paused: when that is well again, its trial is for one of those
+/// who wait, and not lost on their looking for a place.
+#[test]
+fn who_waits_gets_the_trial_of_a_paused_server() {
+    let (full, lost) = (lettered(b'a'), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = lost.local_addr().unwrap();
+    drop(lost);
+    let list = [(full.address(), "max_connections = 1"), (address, "")];
+    let lines = "queue = { timeout = \"1h\" }\npassive = { fails = 1, pause = \"100ms\" }";
+    let tunnel = Tunnel::start(&format!("[control]\nsocket = \"control\"\n{}", farm(lines, &list)));
+    let (_held, _) = served(&tunnel);
+    // The first of them has tried it, and can only wait for the other one.
+    let mut waiting: Vec<Peer> = Vec::new();
+    for count in 1..=3 {
+        waiting.push(Peer::plain(tunnel.address("farm")));
+        wait_for("the line", || in_line(&tunnel) == count);
+    }
+    let listener = TcpListener::bind(address).unwrap();
+    let _again = Backend::serve_on(listener, Listening::default(), |peer| tell(peer, b'b'));
+    for client in &mut waiting[1..] {
+        assert_eq!(client.receive(1), b"b");
+    }
+}
+
 /// Whether a client that comes now is let down.
 fn is_let_down(tunnel: &Tunnel) -> bool {
     // The reset may be there before we look.
