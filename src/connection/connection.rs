@@ -6,7 +6,7 @@
 //! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
 //! `ending.rs` sees to the ends that take time.
 
-use super::context::{Answer, Ctx, Told, call_next};
+use super::context::{Answer, Ctx, Told};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
@@ -441,8 +441,8 @@ impl Handler for Box<Connection> {
         let is_meant = answer.id == self.pair.facts.id;
         match answer.told {
             Told::Found(found) if is_meant => self.pair.answer = Some(found),
-            Told::Turn(line) if !is_meant || !connect::hear_call(&mut self.pair) => {
-                call_next(&line, &*ctx.asks);
+            Told::Turn(call) if !is_meant || !connect::hear_call(&mut self.pair, &call) => {
+                call.next(&*ctx.asks);
                 return Verdict::Hold;
             }
             Told::Turn(_) => {}

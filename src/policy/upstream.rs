@@ -101,16 +101,16 @@ impl Upstream {
         Picked::Nobody
     }
 
-    /// Whether [`Self::pick`] would find a server for one who has tried those in vain. Only looks: nothing is taken of the
+    /// Where [`Self::pick`] would find a server for one who has tried those in vain. Only looks: nothing is taken of the
     /// servers, neither a turn nor the trial of one that was paused.
-    pub fn has_room(&self, tried: &[u32], now: u64) -> bool {
+    pub fn room(&self, tried: &[u32], now: u64) -> Option<Room> {
         for rank in RANKS {
             let mut serving = self.of_rank(rank, tried, now).peekable();
             if serving.peek().is_some() {
-                return serving.any(|(_, server)| server.has_room());
+                return serving.filter_map(|(_, server)| server.room()).find(Room::is_left);
             }
         }
-        false
+        None
     }
 
     /// The servers of that rank, but for those that were tried in vain.
@@ -246,9 +246,8 @@ impl Server {
         u32::try_from(share).unwrap_or(full).max(SHARES / SLOWEST)
     }
 
-    /// Whether there is room for one more.
-    fn has_room(&self) -> bool {
-        self.marks.as_ref().map_or(0, |marks| marks.active()) < self.max_connections
+    fn room(&self) -> Option<Room> {
+        Some(Room { marks: Arc::clone(self.marks.as_ref()?), most: self.max_connections })
     }
 
     /// Itself for the choice, if there is room for one more.
@@ -259,6 +258,19 @@ impl Server {
         };
         let candidate = || Candidate { place, share: self.share(now), active, turn, seed: self.seed };
         (active < self.max_connections).then(candidate)
+    }
+}
+
+/// Room for one more at a server, as long as nobody takes it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    marks: Arc<Marks>,
+    most: u32,
+}
+
+impl Room {
+    pub fn is_left(&self) -> bool {
+        self.marks.active() < self.most
     }
 }
 
@@ -471,15 +483,15 @@ mod tests {
         let Picked::Server(0, Some(_held)) = pick(&upstream, &[], 1) else { panic!("a is the first") };
         let health = &upstream.servers[1].marks.as_ref().unwrap().health;
         assert!(health.failed(1, 7, &limits).is_some());
-        assert!(!upstream.has_room(&[], 2), "one is full, the other one paused");
-        assert!(upstream.has_room(&[0], 2), "who has tried all others may try a paused one");
+        assert!(upstream.room(&[], 2).is_none(), "one is full, the other one paused");
+        assert!(upstream.room(&[0], 2).is_some(), "who has tried all others may try a paused one");
         let over = 1 + u64::try_from(limits.pause.as_millis()).unwrap();
         for _ in 0..3 {
-            assert!(upstream.has_room(&[], over));
-            assert!(!upstream.has_room(&[1], over));
+            assert!(upstream.room(&[], over).is_some());
+            assert!(upstream.room(&[1], over).is_none());
         }
         assert!(matches!(pick(&upstream, &[], over), Picked::Server(1, Some(_))));
-        assert!(!upstream.has_room(&[], over), "the trial is taken");
+        assert!(upstream.room(&[], over).is_none(), "the trial is taken");
         assert!(matches!(pick(&upstream, &[], over), Picked::Full));
     }
 

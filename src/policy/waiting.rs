@@ -2,8 +2,8 @@
 //! Connections that wait because every server of their route is full: a bounded line, first come first served.
 //!
 //! Who waits stands in the line with the address under which its worker finds it. Whoever leaves a server calls the next one.
-//! A call may reach nobody, because its connection has gone or found a place by itself; then it is passed on, so that no place
-//! stays empty while somebody waits. Invariants: the line is bounded; who waits is counted for as long as it has its
+//! A call may reach nobody, because its connection has gone or found a place by itself, or one who cannot use what is free,
+//! because it has failed there; then it is passed on, so that no place stays empty while somebody waits. Invariants: the line is bounded; who waits is counted for as long as it has its
 //! [`Ticket`]. Not here: how long one waits (`handshake/connect.rs`), how a call reaches a worker (`daemon/inbox.rs`).
 
 use crate::event::Key;
