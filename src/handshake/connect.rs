@@ -103,7 +103,9 @@ fn choose(
     // Who comes now stands behind those who wait, and who waits takes no place before it is called.
     let called = tried.called.take();
     let was_called = called.is_some();
-    let is_next = was_called || tried.waits.is_none() && upstream.waiting.is_empty();
+    // What is free when its time is over is for it: those who came before it have left.
+    let is_over = tried.waits.as_ref().is_some_and(|(_, until)| *until <= ctx.now);
+    let is_next = was_called || is_over || tried.waits.is_none() && upstream.waiting.is_empty();
     let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
     if let (Some(call), Picked::Full | Picked::Nobody) = (called, &picked) {
         call.pass_on(&*ctx.asks);
@@ -153,21 +155,22 @@ fn stand_in_line(
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
-    let Some(key) = pair.key else { return Err(full("nobody could be called")) };
-    let caller = Caller { worker: ctx.worker, key, id: pair.facts.id };
     let until = match &tried.waits {
-        Some((_, until)) => {
+        Some((ticket, until)) => {
             if *until <= ctx.now {
                 return Err(full("none became free in time"));
             }
-            if was_called && !line.join_again(caller) {
-                return Err(full("too many wait already"));
+            if was_called {
+                ticket.stand();
             }
             *until
         }
         None => {
-            let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
-            let until = ctx.now + line.patience;
+            let Some(key) = pair.key else { return Err(full("nobody could be called")) };
+            let caller = Caller { worker: ctx.worker, key, id: pair.facts.id };
+            let joined = line.join(caller, upstream.queue.length);
+            let Some(ticket) = joined else { return Err(full("too many wait already")) };
+            let until = ctx.now + upstream.queue.patience;
             tried.waits = Some((ticket, until));
             until
         }

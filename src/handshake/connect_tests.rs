@@ -11,7 +11,7 @@ use crate::event::Key;
 use crate::log::{Level, Log};
 use crate::policy::service::{Route, Service};
 use crate::policy::upstream::{MarkBook, Server, Upstream};
-use crate::policy::waiting::{Caller, Waiting};
+use crate::policy::waiting::{Bounds, Caller};
 use crate::stream::testing::unix_pair;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// How long one waits in the line.
+/// How many may wait in the line, and how long each.
+const LENGTH: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(900);
 
 /// The places of the servers: "a" takes one connection, "b" any number.
@@ -42,11 +43,19 @@ impl Ask for Calls {
 
 /// A route with its servers, and who has come.
 struct Scene {
-    service: Service,
+    book: MarkBook,
+    listeners: [TcpListener; 2],
+    service: Arc<Service>,
     ctx: Ctx,
     calls: Receiver<(Caller, Call)>,
-    clients: Vec<(Pair, Socket)>,
-    _listeners: [TcpListener; 2],
+    clients: Vec<Client>,
+}
+
+struct Client {
+    pair: Pair,
+    /// As it was when the client came.
+    service: Arc<Service>,
+    _socket: Socket,
 }
 
 impl Scene {
@@ -55,14 +64,14 @@ impl Scene {
         let (sender, calls) = channel();
         let common = Common { asks: Arc::new(Calls(sender)), ..Common::alone(Log::to_memory(Level::Info).0) };
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let service = service(&MarkBook::default(), &listeners);
-        Self {
-            service,
-            ctx: Ctx::new(0, common, Instant::now()),
-            calls,
-            clients: Vec::new(),
-            _listeners: listeners,
-        }
+        let book = MarkBook::default();
+        let (service, ctx) = (service(&book, &listeners), Ctx::new(0, common, Instant::now()));
+        Self { book, listeners, service, ctx, calls, clients: Vec::new() }
+    }
+
+    /// Who comes from now on has another plan.
+    fn reload(&mut self) {
+        self.service = service(&self.book, &self.listeners);
     }
 
     /// A client, which has tried those servers in vain; its number.
@@ -72,17 +81,18 @@ impl Scene {
         pair.facts.id = self.clients.len() as u64;
         pair.key = Some(Key { index: u32::try_from(self.clients.len()).unwrap(), generation: 0 });
         pair.attempt = Some(Box::new(Attempt { tried: tried.into(), ..Attempt::default() }));
-        self.clients.push((pair, theirs));
+        self.clients.push(Client { pair, service: Arc::clone(&self.service), _socket: theirs });
         self.clients.len() - 1
     }
 
     fn look(&mut self, client: usize) -> Result<Progress, Reason> {
-        (STEP.run)(&mut self.clients[client].0, &self.service, &mut self.ctx)
+        let Client { pair, service, .. } = &mut self.clients[client];
+        (STEP.run)(pair, service, &mut self.ctx)
     }
 
     /// The server that it has got, if it has got one.
     fn server(&self, client: usize) -> Option<u32> {
-        let pair = &self.clients[client].0;
+        let pair = &self.clients[client].pair;
         pair.held.as_ref().map(|_| pair.facts.server)
     }
 
@@ -103,7 +113,7 @@ impl Scene {
         let mut reached = Vec::new();
         while let Ok((caller, call)) = self.calls.try_recv() {
             let client = caller.key.index as usize;
-            if connect::hear_call(&mut self.clients[client].0, &call) {
+            if connect::hear_call(&mut self.clients[client].pair, &call) {
                 reached.push(client);
                 assert!(self.look(client).is_ok(), "client {client}");
             } else {
@@ -114,20 +124,23 @@ impl Scene {
     }
 
     fn leave(&mut self, client: usize) {
-        connect::leave(&mut self.clients[client].0, &self.service, &self.ctx);
+        let Client { pair, service, .. } = &mut self.clients[client];
+        connect::leave(pair, service, &self.ctx);
     }
 }
 
-fn service(book: &MarkBook, listeners: &[TcpListener; 2]) -> Service {
+fn service(book: &MarkBook, listeners: &[TcpListener; 2]) -> Arc<Service> {
     let server = |(name, listener, max_connections): (&str, &TcpListener, u32)| {
         let address = Address::Inet(listener.local_addr().unwrap());
         let marks = Some(book.of("test", "default", name));
         Server { marks, max_connections, ..Server::new(name.into(), address, None, Arc::default()) }
     };
     let servers = [("a", &listeners[0], 1), ("b", &listeners[1], u32::MAX)].map(server).into();
-    let waiting = Arc::new(Waiting::new(8, PATIENCE));
-    let upstream = Upstream { servers, waiting, attempts: u32::MAX, ..Upstream::default() };
-    Service { routes: Box::new([Route { upstream, ..Route::plain("default") }]), ..Service::plain() }
+    let queue = Bounds { length: LENGTH, patience: PATIENCE };
+    let waiting = book.line("test", "default");
+    let upstream = Upstream { servers, waiting, queue, attempts: u32::MAX, ..Upstream::default() };
+    let routes = Box::new([Route { upstream, ..Route::plain("default") }]);
+    Arc::new(Service { routes, ..Service::plain() })
 }
 
 #[test]
@@ -164,8 +177,49 @@ fn a_call_that_nobody_can_use_ends() {
     let passing = scene.come(&[A]);
     scene.waits(passing);
     // It has gone when the call comes to it.
-    scene.clients[passing].0.attempt = None;
+    scene.clients[passing].pair.attempt = None;
     let [first, second, third] = stuck;
     assert_eq!(scene.deliver(), [first, second, third, first], "as many as waited, not for ever");
     assert_eq!(stuck.map(|client| scene.server(client)), [None; 3]);
+}
+
+#[test]
+fn a_reload_leaves_the_line_as_it_is() {
+    let mut scene = Scene::new();
+    let first = scene.come(&[]);
+    scene.goes_to(first, A);
+    let early = scene.come(&[B]);
+    scene.waits(early);
+    scene.reload();
+    let late = scene.come(&[B]);
+    scene.waits(late);
+    // Places go from one configuration to the other, in the order in which their clients came.
+    scene.leave(first);
+    assert_eq!((scene.deliver(), scene.server(early)), (vec![early], Some(A)));
+    scene.leave(early);
+    assert_eq!((scene.deliver(), scene.server(late)), (vec![late], Some(A)));
+    // And all of them count.
+    for _ in 0..LENGTH {
+        let next = scene.come(&[B]);
+        scene.waits(next);
+        scene.reload();
+    }
+    let beyond = scene.come(&[B]);
+    assert!(matches!(scene.look(beyond), Err(Reason::ServersFull(_))));
+}
+
+#[test]
+fn what_is_free_when_the_time_is_over_is_taken() {
+    let mut scene = Scene::new();
+    let first = scene.come(&[]);
+    scene.goes_to(first, A);
+    let waiting = [scene.come(&[B]), scene.come(&[B])];
+    for client in waiting {
+        scene.waits(client);
+    }
+    scene.ctx.now += PATIENCE;
+    // As if the server had come back: nobody is called for that.
+    scene.clients[first].pair.held = None;
+    scene.goes_to(waiting[0], A);
+    assert!(matches!(scene.look(waiting[1]), Err(Reason::ServersFull(_))));
 }

@@ -13,14 +13,14 @@ use super::check::CheckSpec;
 use super::health::{self, Health, Passive};
 use super::resolved::Place;
 use super::target::Requested;
-use super::waiting::Waiting;
+use super::waiting::{Bounds, Waiting};
 use crate::stats::Scope;
 use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often a place is sought again that another worker took first; after that the server counts as full.
@@ -35,8 +35,9 @@ pub struct Upstream {
     pub balance: Balance,
     /// Attempts at most, the first included.
     pub attempts: u32,
-    /// Who waits while every server is full.
+    /// Who waits while every server is full, those of older configurations included.
     pub waiting: Arc<Waiting>,
+    pub queue: Bounds,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
     /// What is counted of the servers that clients name, all together.
@@ -415,10 +416,12 @@ impl Marks {
     }
 }
 
-/// The marks of all servers, over all configurations.
+/// The marks of all servers, and the lines before them, over all configurations.
 #[derive(Clone, Debug, Default)]
 pub struct MarkBook {
     marks: Arc<Mutex<HashMap<Box<str>, Arc<Marks>>>>,
+    /// By route, as long as there is a configuration, or one who waits, that has it.
+    lines: Arc<Mutex<HashMap<Box<str>, Weak<Waiting>>>>,
 }
 
 impl MarkBook {
@@ -430,8 +433,20 @@ impl MarkBook {
         Arc::clone(marks.entry(key).or_default())
     }
 
-    /// Forgets servers that no configuration has any more and of which nothing is said.
+    /// The line before the servers of that route, made when first asked for.
+    pub fn line(&self, service: &str, route: &str) -> Arc<Waiting> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lines.entry(format!("{service}\0{route}").into_boxed_str()).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let line = Arc::default();
+            *known = Arc::downgrade(&line);
+            line
+        })
+    }
+
+    /// Forgets servers that no configuration has any more and of which nothing is said, and lines that nobody has.
     pub fn tidy(&self) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, line| line.strong_count() > 0);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.retain(|_, marks| Arc::strong_count(marks) > 1 || !marks.are_default());
     }
@@ -475,6 +490,16 @@ mod tests {
 
     fn pick(upstream: &Upstream, tried: &[u32], now: u64) -> Picked {
         upstream.pick(&Seeker { hash: 0, random: 0, now, tried })
+    }
+
+    #[test]
+    fn the_line_of_a_route_is_one_for_all_configurations() {
+        let book = MarkBook::default();
+        let line = book.line("web", "a");
+        assert!(Arc::ptr_eq(&line, &book.line("web", "a")));
+        assert!(!Arc::ptr_eq(&line, &book.line("web", "b")));
+        book.tidy();
+        assert_eq!(book.lines.lock().unwrap().len(), 1, "that of b has nobody");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::control_socket::ask;
 use crate::harness::{
     Backend, BlackHole, End, Listening, Options, Peer, Pki, TlsClient, Tunnel, full, refusing, wait_for,
 };
+use crate::reload::reload_well;
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -200,6 +201,24 @@ fn who_waits_gets_the_trial_of_a_paused_server() {
     for client in &mut waiting[1..] {
         assert_eq!(client.receive(1), b"b");
     }
+}
+
+/// A reload changes nothing for who waits: the line goes on, and so does what it counts.
+#[test]
+fn who_waits_goes_on_waiting_over_a_reload() {
+    let server = lettered(b'a');
+    let list = [(server.address(), "max_connections = 1")];
+    let text = farm("queue = { length = 1, timeout = \"1h\" }", &list);
+    let text = format!("[control]\nsocket = \"control\"\n{text}");
+    let tunnel = Tunnel::start(&text);
+    let (held, _) = served(&tunnel);
+    let mut waiting = Peer::plain(tunnel.address("farm"));
+    wait_for("the line", || in_line(&tunnel) == 1);
+    reload_well(&tunnel);
+    assert!(is_let_down(&tunnel));
+    assert!(tunnel.wait_reason("servers-full").get("error").contains("too many wait already"));
+    drop(held);
+    assert_eq!(waiting.receive(1), b"a");
 }
 
 /// Whether a client that comes now is let down.
