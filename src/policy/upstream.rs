@@ -281,7 +281,9 @@ pub struct Held(Arc<Marks>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        // Who leaves looks for those who wait after it, who waits counts itself and looks for a place after that: one of them
+        // sees the other (`waiting.rs`), for all four are sequentially consistent.
+        self.0.active.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -386,7 +388,7 @@ impl Marks {
 
     /// Connections that go there or try to, over all workers.
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        self.active.load(Ordering::SeqCst)
     }
 
     /// Takes a place, if fewer than `most` are taken.
