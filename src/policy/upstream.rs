@@ -236,7 +236,8 @@ impl Server {
 
     /// Its weight in 256ths, less while it has only just come back: never nothing.
     fn share(&self, now: u64) -> u32 {
-        let full = u32::from(self.weight()) * SHARES;
+        // The operator may have taken its weight since it was found to serve.
+        let full = u32::from(self.weight().max(1)) * SHARES;
         let ramp = self.slow_start.as_millis();
         let risen = self.marks.as_ref().map_or(0, |marks| marks.risen.load(Ordering::Relaxed));
         let since = u128::from(now.saturating_sub(risen));
@@ -520,6 +521,16 @@ mod tests {
         assert!(matches!(pick(&upstream, &[], over), Picked::Server(1, Some(_))));
         assert!(upstream.room(&[], over).is_none(), "the trial is taken");
         assert!(matches!(pick(&upstream, &[], over), Picked::Full));
+    }
+
+    #[test]
+    fn a_server_whose_weight_is_taken_while_it_is_chosen_has_a_share_yet() {
+        let upstream = upstream();
+        upstream.servers[0].marks.as_ref().unwrap().set_weight(0);
+        let candidate = upstream.servers[0].candidate(0, 1).unwrap();
+        assert!(candidate.share > 0);
+        let balance = Balance::new(balance::Kind::Random2, std::iter::empty());
+        assert_eq!(balance.choose([candidate].into_iter(), 0, 7), Some(0));
     }
 
     #[test]
