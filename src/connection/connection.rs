@@ -338,6 +338,10 @@ impl Connection {
         match &self.phase {
             Phase::Handshake(cursor) => match cursor.waits {
                 Some((waiting, read)) if waiting == side => end.interest(read, !read),
+                // As in a tarpit.
+                None if side == Side::Client && self.stands_in_line() => {
+                    Interest { failure: true, ..end.interest(false, false) }
+                }
                 _ => end.interest(false, false),
             },
             Phase::Relay => {
@@ -348,6 +352,12 @@ impl Connection {
             // That the client goes is to be told: it makes room.
             Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
         }
+    }
+
+    /// Whether it waits until a server has room.
+    fn stands_in_line(&self) -> bool {
+        let in_line = self.pair.attempt.as_ref().is_some_and(|tried| tried.waits.is_some());
+        in_line && matches!(self.phase, Phase::Handshake(_))
     }
 
     /// Takes an end further.
@@ -420,6 +430,10 @@ impl Handler for Box<Connection> {
         }
         if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
             return self.let_go(ctx);
+        }
+        // No server has heard of it, and whatever it has said is for nobody any more.
+        if ready.failed && side == Side::Client && self.stands_in_line() {
+            return Verdict::Close(Reason::Reset(Side::Client));
         }
         if ready.failed && !matches!(self.phase, Phase::Handshake(_)) {
             self.note_failure(side);

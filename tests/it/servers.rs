@@ -221,6 +221,29 @@ fn who_waits_goes_on_waiting_over_a_reload() {
     assert_eq!(waiting.receive(1), b"a");
 }
 
+/// A client that goes while it waits leaves its place in the line to another, and no server hears of it.
+#[test]
+fn who_goes_while_it_waits_leaves_the_line() {
+    let server = lettered(b'a');
+    let list = [(server.address(), "max_connections = 1")];
+    let text = farm("queue = { length = 1, timeout = \"1h\" }", &list);
+    let tunnel = Tunnel::start(&format!("[control]\nsocket = \"control\"\n{text}"));
+    let (held, _) = served(&tunnel);
+    for _ in 0..3 {
+        let waiting = Peer::plain(tunnel.address("farm"));
+        wait_for("the line", || in_line(&tunnel) == 1);
+        waiting.reset();
+        wait_for("the line to be empty", || in_line(&tunnel) == 0);
+        tunnel.wait_reason("client-reset");
+    }
+    // One that has only said all it has to say still waits.
+    let mut waiting = Peer::plain(tunnel.address("farm"));
+    waiting.half_close();
+    wait_for("the line", || in_line(&tunnel) == 1);
+    drop(held);
+    assert_eq!(waiting.receive_all(), (b"a".to_vec(), End::Clean));
+}
+
 /// Whether a client that comes now is let down.
 fn is_let_down(tunnel: &Tunnel) -> bool {
     // The reset may be there before we look.
