@@ -405,6 +405,9 @@ fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) ->
             server.marks = Some(context.marks.of(&settings.name, &route.name, &server.name));
         }
         let upstream = &mut route.upstream;
+        if upstream.queue.length > 0 {
+            upstream.waiting = context.marks.line(&settings.name, &route.name);
+        }
         let turns = upstream.servers.iter().filter_map(|server| Some(server.marks.as_ref()?.turn()));
         upstream.balance = Balance::new(upstream.balance.kind, turns);
     }

@@ -6,7 +6,7 @@
 //! told and heard out, so that a reset does not eat what it was told. Here it is decided that a connection ends;
 //! `ending.rs` sees to the ends that take time.
 
-use super::context::{Answer, Ctx, Told, call_next};
+use super::context::{Answer, Ctx, Told};
 use super::ending::{self, Ending, Next, Whom};
 use super::guard::Guard;
 use super::last_words::{self, Subject};
@@ -338,6 +338,10 @@ impl Connection {
         match &self.phase {
             Phase::Handshake(cursor) => match cursor.waits {
                 Some((waiting, read)) if waiting == side => end.interest(read, !read),
+                // As in a tarpit.
+                None if side == Side::Client && self.stands_in_line() => {
+                    Interest { failure: true, ..end.interest(false, false) }
+                }
                 _ => end.interest(false, false),
             },
             Phase::Relay => {
@@ -348,6 +352,12 @@ impl Connection {
             // That the client goes is to be told: it makes room.
             Phase::Tarpit(_) => Interest { failure: side == Side::Client, ..Interest::default() },
         }
+    }
+
+    /// Whether it waits until a server has room.
+    fn stands_in_line(&self) -> bool {
+        let in_line = self.pair.attempt.as_ref().is_some_and(|tried| tried.waits.is_some());
+        in_line && matches!(self.phase, Phase::Handshake(_))
     }
 
     /// Takes an end further.
@@ -421,6 +431,10 @@ impl Handler for Box<Connection> {
         if ready.failed && matches!(self.phase, Phase::Tarpit(_)) {
             return self.let_go(ctx);
         }
+        // No server has heard of it, and whatever it has said is for nobody any more.
+        if ready.failed && side == Side::Client && self.stands_in_line() {
+            return Verdict::Close(Reason::Reset(Side::Client));
+        }
         if ready.failed && !matches!(self.phase, Phase::Handshake(_)) {
             self.note_failure(side);
         }
@@ -441,8 +455,8 @@ impl Handler for Box<Connection> {
         let is_meant = answer.id == self.pair.facts.id;
         match answer.told {
             Told::Found(found) if is_meant => self.pair.answer = Some(found),
-            Told::Turn(line) if !is_meant || !connect::hear_call(&mut self.pair) => {
-                call_next(&line, &*ctx.asks);
+            Told::Turn(call) if !is_meant || !connect::hear_call(&mut self.pair, &call) => {
+                call.next(&*ctx.asks);
                 return Verdict::Hold;
             }
             Told::Turn(_) => {}

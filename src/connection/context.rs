@@ -7,6 +7,7 @@ use crate::event::Key;
 use crate::live::View;
 use crate::log::Log;
 use crate::policy::balance::mix;
+use crate::policy::upstream::Room;
 use crate::policy::waiting::{Caller, Waiting};
 use crate::stats::{Clock, Registry};
 use crate::stream::tls::Ticket;
@@ -63,8 +64,8 @@ pub struct Answer {
 pub enum Told {
     /// Addresses, at least one, or why there are none.
     Found(Result<Box<[SocketAddr]>, Box<str>>),
-    /// It stood in this line, and may look for a server again. Who cannot use that calls the next one.
-    Turn(Arc<Waiting>),
+    /// It stood in a line, and may look for a server again.
+    Turn(Call),
 }
 
 /// The task threads, as a connection sees them.
@@ -73,14 +74,38 @@ pub trait Ask: std::fmt::Debug + Send + Sync {
     fn ask(&self, question: Question) -> bool;
 
     /// Calls one who waits; false when too much waits for its worker.
-    fn call(&self, caller: Caller, line: &Arc<Waiting>) -> bool;
+    fn call(&self, caller: Caller, call: &Call) -> bool;
 }
 
-/// Calls whoever is next in that line, if anybody waits there.
-pub fn call_next(line: &Arc<Waiting>, asks: &dyn Ask) {
-    while let Some(caller) = line.next() {
-        if asks.call(caller, line) {
-            return;
+/// A call to those who wait in a line, one after the other, until one has what it is for.
+#[derive(Clone, Debug)]
+pub struct Call {
+    line: Arc<Waiting>,
+    /// What was seen when it began; nothing: a server was left, though no newcomer would find it.
+    room: Option<Room>,
+    /// How many more may be called in vain: nobody twice.
+    more: usize,
+}
+
+impl Call {
+    pub fn new(line: &Arc<Waiting>, room: Option<Room>) -> Self {
+        Self { line: Arc::clone(line), room, more: line.len() }
+    }
+
+    /// Calls whoever is next in the line, if anybody waits there. Who is reached and does not wait any more does the same.
+    pub fn next(&self, asks: &dyn Ask) {
+        while let Some(caller) = self.line.next() {
+            if asks.call(caller, self) {
+                return;
+            }
+        }
+    }
+
+    /// Who was called cannot use the room there is, for example because it has failed at that server: another one may.
+    pub fn pass_on(mut self, asks: &dyn Ask) {
+        self.more = self.more.saturating_sub(1);
+        if self.more > 0 && self.room.as_ref().is_some_and(Room::is_left) {
+            self.next(asks);
         }
     }
 }
@@ -157,7 +182,7 @@ impl Common {
             fn ask(&self, _: Question) -> bool {
                 false
             }
-            fn call(&self, _: Caller, _: &Arc<Waiting>) -> bool {
+            fn call(&self, _: Caller, _: &Call) -> bool {
                 false
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two endpoints of a connection, the channels between them, and what the handshake learnt.
 
+use super::context::Call;
 use crate::channel::Channel;
 use crate::error::Side;
 use crate::event::Key;
@@ -205,7 +206,7 @@ pub struct Attempt {
     /// While every server is full: its standing in the line, and until when.
     pub waits: Option<(Ticket, Instant)>,
     /// It stood in the line and was called.
-    pub called: bool,
+    pub called: Option<Call>,
     /// When the present attempt began; none: it has not.
     pub since: Option<Instant>,
     /// Where the server's name leads to several addresses: how far they have been tried.

@@ -6,10 +6,10 @@
 
 use super::queue::Queue;
 use super::tasks::Tasks;
-use crate::connection::context::{Answer, Ask, Question, Told};
+use crate::connection::context::{Answer, Ask, Call, Question, Told};
 use crate::connection::walk::Walk;
 use crate::event::Key;
-use crate::policy::waiting::{Caller, Waiting};
+use crate::policy::waiting::Caller;
 use crate::resolver::{Current, Take, Written};
 use crossbeam_queue::ArrayQueue;
 use std::net::SocketAddr;
@@ -124,10 +124,10 @@ impl Ask for Names {
         self.tasks.submit(Box::new(task)).is_ok()
     }
 
-    fn call(&self, caller: Caller, line: &Arc<Waiting>) -> bool {
+    fn call(&self, caller: Caller, call: &Call) -> bool {
         let Caller { worker, key, id } = caller;
         let Some(inbox) = self.inboxes.0.get(worker) else { return false };
-        let called = inbox.answers.push((key, Answer { id, told: Told::Turn(Arc::clone(line)) })).is_ok();
+        let called = inbox.answers.push((key, Answer { id, told: Told::Turn(call.clone()) })).is_ok();
         if called {
             self.queue.bell(worker).signal();
         }

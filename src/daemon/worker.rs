@@ -9,7 +9,7 @@
 use super::inbox::Inboxes;
 use super::queue::{Accepted, Queue};
 use crate::connection::connection::Connection;
-use crate::connection::context::{Common, Ctx, Told, call_next};
+use crate::connection::context::{Common, Ctx, Told};
 use crate::connection::guard::Limit;
 use crate::connection::pair::Pair;
 use crate::connection::walk::{BEGINNINGS, Page, Pages, Walks};
@@ -207,8 +207,8 @@ impl Worker {
     fn take_answers(&mut self) {
         while let Some((key, answer)) = self.shared.inboxes.pop(self.ctx.worker) {
             let lost = self.connections.deliver(key, answer, self.ctx.now, &mut self.ctx);
-            if let Some(Told::Turn(line)) = lost.map(|answer| answer.told) {
-                call_next(&line, &*self.ctx.asks);
+            if let Some(Told::Turn(call)) = lost.map(|answer| answer.told) {
+                call.next(&*self.ctx.asks);
             }
         }
     }

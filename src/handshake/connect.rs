@@ -6,7 +6,7 @@
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
 use super::{For, Progress, Step, race};
-use crate::connection::context::{Ctx, call_next};
+use crate::connection::context::{Call, Ctx};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Reason, Side};
 use crate::policy::balance::{self, Kind};
@@ -101,19 +101,26 @@ fn choose(
         return Err(failed(tried, TAKEN_OUT));
     }
     // Who comes now stands behind those who wait, and who waits takes no place before it is called.
-    let is_next = tried.called || tried.waits.is_none() && upstream.waiting.is_empty();
+    let called = tried.called.take();
+    let was_called = called.is_some();
+    // What is free when its time is over is for it: those who came before it have left.
+    let is_over = tried.waits.as_ref().is_some_and(|(_, until)| *until <= ctx.now);
+    let is_next = was_called || is_over || tried.waits.is_none() && upstream.waiting.is_empty();
     let picked = if is_next { pick(pair, upstream, tried, ctx) } else { Picked::Full };
+    if let (Some(call), Picked::Full | Picked::Nobody) = (called, &picked) {
+        call.pass_on(&*ctx.asks);
+    }
     match picked {
         Picked::Server(place, held) => {
             (pair.facts.server, pair.held) = (place, held);
-            (tried.waits, tried.called) = (None, false);
+            tried.waits = None;
             Ok(None)
         }
         Picked::Nobody if upstream.servers.iter().any(|server| server.place.is_known()) => {
             Err(failed(tried, TAKEN_OUT))
         }
         Picked::Nobody => Err(failed(tried, UNRESOLVED)),
-        Picked::Full => stand_in_line(pair, upstream, tried, ctx),
+        Picked::Full => stand_in_line(pair, upstream, tried, was_called, ctx),
     }
 }
 
@@ -138,46 +145,48 @@ fn hash_of(client: &Address) -> u64 {
     }
 }
 
-/// Waits until a place becomes free.
+/// Waits until a place becomes free; at the end of the line again, if it `was_called` in vain.
 fn stand_in_line(
     pair: &Pair,
     upstream: &Upstream,
     tried: &mut Attempt,
-    ctx: &mut Ctx,
+    was_called: bool,
+    ctx: &Ctx,
 ) -> Result<Option<Duration>, Reason> {
     let line = &upstream.waiting;
     let full = |what: &str| Reason::ServersFull(what.into());
-    let Some(key) = pair.key else { return Err(full("nobody could be called")) };
-    let caller = Caller { worker: ctx.worker, key, id: pair.facts.id };
     let until = match &tried.waits {
-        Some((_, until)) => {
+        Some((ticket, until)) => {
             if *until <= ctx.now {
                 return Err(full("none became free in time"));
             }
-            if std::mem::take(&mut tried.called) && !line.join_again(caller) {
-                return Err(full("too many wait already"));
+            if was_called {
+                ticket.stand();
             }
             *until
         }
         None => {
-            let Some(ticket) = line.join(caller) else { return Err(full("too many wait already")) };
-            let until = ctx.now + line.patience;
+            let Some(key) = pair.key else { return Err(full("nobody could be called")) };
+            let caller = Caller { worker: ctx.worker, key, id: pair.facts.id };
+            let joined = line.join(caller, upstream.queue.length);
+            let Some(ticket) = joined else { return Err(full("too many wait already")) };
+            let until = ctx.now + upstream.queue.patience;
             tried.waits = Some((ticket, until));
             until
         }
     };
     // One may have left just before we stood in the line, or a server may have come back: nobody was called for that.
-    if let Picked::Server(_, held) = pick(pair, upstream, tried, ctx) {
-        drop(held);
-        call_next(line, &*ctx.asks);
+    // Only who is called takes anything of a server.
+    if let Some(room) = upstream.room(&tried.tried, ctx.at()) {
+        Call::new(line, Some(room)).next(&*ctx.asks);
     }
     Ok(Some(LOOK.min(until.saturating_duration_since(ctx.now))))
 }
 
 /// It was called from the line; false: it does not stand there any more.
-pub fn hear_call(pair: &mut Pair) -> bool {
+pub fn hear_call(pair: &mut Pair, call: &Call) -> bool {
     let waits = pair.attempt.as_mut().filter(|tried| tried.waits.is_some());
-    waits.map(|tried| tried.called = true).is_some()
+    waits.map(|tried| tried.called = Some(call.clone())).is_some()
 }
 
 /// Begins an attempt, or asks how the pending one stands.
@@ -320,8 +329,8 @@ fn is_the_servers(reason: &Reason) -> bool {
 /// Leaves the server, and calls the next one who waits for one.
 pub fn leave(pair: &mut Pair, service: &Service, ctx: &Ctx) {
     if pair.held.take().is_some() {
-        if let Some(upstream) = upstream(pair, service) {
-            call_next(&upstream.waiting, &*ctx.asks);
+        if let Some(upstream) = upstream(pair, service).filter(|upstream| !upstream.waiting.is_empty()) {
+            Call::new(&upstream.waiting, upstream.room(&[], ctx.at())).next(&*ctx.asks);
         }
     }
 }

@@ -11,6 +11,8 @@ pub mod answer;
 pub mod check_peer;
 pub mod confirm;
 pub mod connect;
+#[cfg(test)]
+mod connect_tests;
 pub mod connect_tls;
 mod early;
 pub mod limits;

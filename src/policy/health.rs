@@ -60,6 +60,8 @@ pub struct Health {
     unwatched: AtomicBool,
     /// The last change of state.
     changed: AtomicU64,
+    /// Since when checks have found it down; 0: they have not.
+    down_since: AtomicU64,
     counts: Counts,
     history: History,
 }
@@ -109,17 +111,19 @@ impl Health {
 
     /// A connection with it was made.
     pub fn connected(&self, now: u64) -> Option<Change> {
-        self.pauses.connected(now).then(|| self.change(Change::Resumed, now))
+        let resumed = self.pauses.connected(now) && !self.verdicts.takes_none();
+        resumed.then(|| self.change(Change::Resumed, now))
     }
 
     /// A connection with it could not be made, for its fault. `random` spreads pauses that begin together; any number does.
     pub fn failed(&self, now: u64, random: u64, limits: &Passive) -> Option<Change> {
         match self.pauses.failed(now, random, limits) {
-            Failed::Counted => None,
-            Failed::Paused(pause) => {
+            // That connections which were begun before fail, too, is no news of a server that gets no more of them.
+            Failed::Paused(pause) if !self.verdicts.takes_none() => {
                 self.counts.pauses.fetch_add(1, Ordering::Relaxed);
                 Some(self.change(Change::Paused(pause), now))
             }
+            Failed::Counted | Failed::Paused(_) => None,
         }
     }
 
@@ -191,9 +195,9 @@ impl Health {
 
     pub fn counted(&self, now: u64) -> Counted {
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-        let present = match self.seen() {
-            Seen::Down => now.saturating_sub(self.changed()),
-            _ => 0,
+        let present = match load(&self.down_since) {
+            0 => 0,
+            since => now.saturating_sub(since),
         };
         Counted {
             checks: load(&self.counts.checks),
@@ -210,12 +214,13 @@ impl Health {
             return None;
         }
         if before == Seen::Down {
-            let present = now.saturating_sub(self.changed());
-            self.counts.down.fetch_add(present, Ordering::Relaxed);
+            let since = self.down_since.swap(0, Ordering::Relaxed);
+            self.counts.down.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
         }
         match after {
             Seen::Down => {
                 self.counts.downs.fetch_add(1, Ordering::Relaxed);
+                self.down_since.store(now.max(1), Ordering::Relaxed);
                 Some(self.change(Change::Down, now))
             }
             // It is back: what connections met before says nothing any more.

@@ -111,8 +111,9 @@ pub struct QuotaBook {
 #[derive(Debug, Default)]
 struct Known {
     places: Weak<Places>,
-    /// New connections, bytes up, bytes down: of each the newest, which serves as long as its rate stays the same.
-    buckets: [Weak<Bucket>; 3],
+    /// New connections, bytes up, bytes down: of each all that are in use, one for each rate. Connections of an older plan go
+    /// on with theirs; who comes back to that rate, as after a reload that was refused in the end, shares it with them.
+    buckets: [Vec<Weak<Bucket>>; 3],
 }
 
 impl QuotaBook {
@@ -120,7 +121,10 @@ impl QuotaBook {
     pub fn find(&self, service: &str, route: Option<&str>, spec: QuotaSpec) -> Quota {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, known| {
-            known.places.strong_count() > 0 || known.buckets.iter().any(|bucket| bucket.strong_count() > 0)
+            for buckets in &mut known.buckets {
+                buckets.retain(|bucket| bucket.strong_count() > 0);
+            }
+            known.places.strong_count() > 0 || known.buckets.iter().any(|buckets| !buckets.is_empty())
         });
         // No name has a NUL: control characters are refused in the configuration.
         let key = route.map_or_else(|| service.to_owned(), |route| format!("{service}\0{route}"));
@@ -131,10 +135,12 @@ impl QuotaBook {
         let mut buckets = [None, None, None];
         for ((known, found), rate) in known.buckets.iter_mut().zip(&mut buckets).zip(rates) {
             let Some(rate) = rate else { continue };
-            let same = known.upgrade().filter(|bucket| bucket.rate == rate);
-            let bucket = same.unwrap_or_else(|| Arc::new(Bucket::new(rate)));
-            *known = Arc::downgrade(&bucket);
-            *found = Some(bucket);
+            let same = known.iter().filter_map(Weak::upgrade).find(|bucket| bucket.rate == rate);
+            *found = Some(same.unwrap_or_else(|| {
+                let bucket = Arc::new(Bucket::new(rate));
+                known.push(Arc::downgrade(&bucket));
+                bucket
+            }));
         }
         let [rate, up, down] = buckets;
         Quota { spec, places, rate, bandwidth: Ways { up, down } }
@@ -192,6 +198,21 @@ mod tests {
         drop(faster);
         drop(book.find("x", None, spec(None, None)));
         assert!(book.known.lock().unwrap().len() <= 1, "what nobody uses is forgotten");
+    }
+
+    #[test]
+    fn a_rate_that_was_never_applied_leaves_the_one_in_use_as_it_is() {
+        let (book, now) = (QuotaBook::default(), Instant::now());
+        let used = book.find("web", None, spec(None, Some(1)));
+        assert!(used.admit(now).is_ok());
+        drop(book.find("web", None, spec(None, Some(5))));
+        let again = book.find("web", None, spec(None, Some(1)));
+        assert_eq!(again.admit(now).unwrap_err(), Excess::Rate);
+        let known = || book.known.lock().unwrap().values().map(|known| known.buckets[0].len()).sum::<usize>();
+        assert_eq!(known(), 1, "the other one is gone");
+        drop((used, again));
+        assert!(book.find("other", None, spec(None, None)).rate.is_none());
+        assert_eq!(known(), 0);
     }
 
     #[test]

@@ -13,14 +13,14 @@ use super::check::CheckSpec;
 use super::health::{self, Health, Passive};
 use super::resolved::Place;
 use super::target::Requested;
-use super::waiting::Waiting;
+use super::waiting::{Bounds, Waiting};
 use crate::stats::Scope;
 use crate::wire::destination::Destination;
 use std::collections::HashMap;
 #[expect(clippy::disallowed_types, reason = "taken at load only, never on the data path")]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// How often a place is sought again that another worker took first; after that the server counts as full.
@@ -35,8 +35,9 @@ pub struct Upstream {
     pub balance: Balance,
     /// Attempts at most, the first included.
     pub attempts: u32,
-    /// Who waits while every server is full.
+    /// Who waits while every server is full, those of older configurations included.
     pub waiting: Arc<Waiting>,
+    pub queue: Bounds,
     /// Instead: the server is the one that the client names (`connect = "*:443"`).
     pub requested: Option<Requested>,
     /// What is counted of the servers that clients name, all together.
@@ -82,30 +83,53 @@ enum Standing {
     Out,
 }
 
+/// How a server stands, and whether it is a backup.
+type Rank = (Standing, bool);
+
+/// The order in which servers serve: backups when nobody else is left; those who failed lately when not even they are.
+const RANKS: [Rank; 4] =
+    [(Standing::Up, false), (Standing::Up, true), (Standing::Paused, false), (Standing::Paused, true)];
+
 impl Upstream {
-    /// Chooses a server. Backups serve when nobody else is left; those who failed lately when not even they are.
+    /// Chooses a server.
     pub fn pick(&self, seeker: &Seeker<'_>) -> Picked {
-        for standing in [Standing::Up, Standing::Paused] {
-            for backup in [false, true] {
-                match self.pick_of(standing, backup, seeker) {
-                    Picked::Nobody => {}
-                    picked => return picked,
-                }
+        for rank in RANKS {
+            match self.pick_of(rank, seeker) {
+                Picked::Nobody => {}
+                picked => return picked,
             }
         }
         Picked::Nobody
     }
 
-    fn pick_of(&self, standing: Standing, backup: bool, seeker: &Seeker<'_>) -> Picked {
-        let may = |place: u32, server: &Server| {
-            server.is_backup() == backup
-                && server.standing(seeker.now) == standing
-                && !seeker.tried.contains(&place)
-        };
+    /// Where [`Self::pick`] would find a server for one who has tried those in vain. Only looks: nothing is taken of the
+    /// servers, neither a turn nor the trial of one that was paused.
+    pub fn room(&self, tried: &[u32], now: u64) -> Option<Room> {
+        for rank in RANKS {
+            let mut serving = self.of_rank(rank, tried, now).peekable();
+            if serving.peek().is_some() {
+                return serving.filter_map(|(_, server)| server.room()).find(Room::is_left);
+            }
+        }
+        None
+    }
+
+    /// The servers of that rank, but for those that were tried in vain.
+    fn of_rank(
+        &self,
+        (standing, backup): Rank,
+        tried: &[u32],
+        now: u64,
+    ) -> impl Iterator<Item = (u32, &Server)> {
+        (0..).zip(&self.servers).filter(move |(place, server)| {
+            server.is_backup() == backup && server.standing(now) == standing && !tried.contains(place)
+        })
+    }
+
+    fn pick_of(&self, rank: Rank, seeker: &Seeker<'_>) -> Picked {
         for _ in 0..RACES {
             let mut anybody = false;
-            let candidates = (0..).zip(&self.servers).filter(|(place, server)| may(*place, server));
-            let candidates = candidates.filter_map(|(place, server)| {
+            let candidates = self.of_rank(rank, seeker.tried, seeker.now).filter_map(|(place, server)| {
                 anybody = true;
                 server.candidate(place, seeker.now)
             });
@@ -121,7 +145,7 @@ impl Upstream {
                     let held = Held(Arc::clone(marks));
                     // Of all who would try it after a pause, one does.
                     let is_free = marks.health.usable(seeker.now) != health::Standing::Paused;
-                    if is_free || standing == Standing::Paused {
+                    if is_free || rank.0 == Standing::Paused {
                         self.balance.note(&marks.turn, server.share(seeker.now));
                         return Picked::Server(place, Some(held));
                     }
@@ -212,7 +236,8 @@ impl Server {
 
     /// Its weight in 256ths, less while it has only just come back: never nothing.
     fn share(&self, now: u64) -> u32 {
-        let full = u32::from(self.weight()) * SHARES;
+        // The operator may have taken its weight since it was found to serve.
+        let full = u32::from(self.weight().max(1)) * SHARES;
         let ramp = self.slow_start.as_millis();
         let risen = self.marks.as_ref().map_or(0, |marks| marks.risen.load(Ordering::Relaxed));
         let since = u128::from(now.saturating_sub(risen));
@@ -221,6 +246,10 @@ impl Server {
         }
         let share = u128::from(full) * since / ramp;
         u32::try_from(share).unwrap_or(full).max(SHARES / SLOWEST)
+    }
+
+    fn room(&self) -> Option<Room> {
+        Some(Room { marks: Arc::clone(self.marks.as_ref()?), most: self.max_connections })
     }
 
     /// Itself for the choice, if there is room for one more.
@@ -234,13 +263,28 @@ impl Server {
     }
 }
 
+/// Room for one more at a server, as long as nobody takes it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    marks: Arc<Marks>,
+    most: u32,
+}
+
+impl Room {
+    pub fn is_left(&self) -> bool {
+        self.marks.active() < self.most
+    }
+}
+
 /// A connection's place at a server, until it is dropped.
 #[derive(Debug)]
 pub struct Held(Arc<Marks>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        // Who leaves looks for those who wait after it, who waits counts itself and looks for a place after that: one of them
+        // sees the other (`waiting.rs`), for all four are sequentially consistent.
+        self.0.active.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -345,7 +389,7 @@ impl Marks {
 
     /// Connections that go there or try to, over all workers.
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        self.active.load(Ordering::SeqCst)
     }
 
     /// Takes a place, if fewer than `most` are taken.
@@ -375,10 +419,12 @@ impl Marks {
     }
 }
 
-/// The marks of all servers, over all configurations.
+/// The marks of all servers, and the lines before them, over all configurations.
 #[derive(Clone, Debug, Default)]
 pub struct MarkBook {
     marks: Arc<Mutex<HashMap<Box<str>, Arc<Marks>>>>,
+    /// By route, as long as there is a configuration, or one who waits, that has it.
+    lines: Arc<Mutex<HashMap<Box<str>, Weak<Waiting>>>>,
 }
 
 impl MarkBook {
@@ -390,8 +436,20 @@ impl MarkBook {
         Arc::clone(marks.entry(key).or_default())
     }
 
-    /// Forgets servers that no configuration has any more and of which nothing is said.
+    /// The line before the servers of that route, made when first asked for.
+    pub fn line(&self, service: &str, route: &str) -> Arc<Waiting> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lines.entry(format!("{service}\0{route}").into_boxed_str()).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let line = Arc::default();
+            *known = Arc::downgrade(&line);
+            line
+        })
+    }
+
+    /// Forgets servers that no configuration has any more and of which nothing is said, and lines that nobody has.
     pub fn tidy(&self) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, line| line.strong_count() > 0);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.retain(|_, marks| Arc::strong_count(marks) > 1 || !marks.are_default());
     }
@@ -400,6 +458,7 @@ impl MarkBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::address::Address;
 
     #[test]
     fn marks_are_found_again_by_name_and_forgotten_only_when_they_say_nothing() {
@@ -418,6 +477,60 @@ mod tests {
         assert_eq!(again.since(), 7.0, "nothing changed");
         again.set_admin(Admin::Ready, 9.0);
         assert_eq!(again.since(), 9.0);
+    }
+
+    /// "a", which takes one connection, and "b", which takes any.
+    fn upstream() -> Upstream {
+        let book = MarkBook::default();
+        let server = |name: &str, max_connections| {
+            let address = "127.0.0.1:1".parse::<std::net::SocketAddr>().unwrap();
+            let marks = Some(book.of("web", "default", name));
+            let server = Server::new(name.into(), Address::Inet(address), None, Arc::default());
+            Server { marks, max_connections, ..server }
+        };
+        Upstream { servers: [server("a", 1), server("b", u32::MAX)].into(), ..Upstream::default() }
+    }
+
+    fn pick(upstream: &Upstream, tried: &[u32], now: u64) -> Picked {
+        upstream.pick(&Seeker { hash: 0, random: 0, now, tried })
+    }
+
+    #[test]
+    fn the_line_of_a_route_is_one_for_all_configurations() {
+        let book = MarkBook::default();
+        let line = book.line("web", "a");
+        assert!(Arc::ptr_eq(&line, &book.line("web", "a")));
+        assert!(!Arc::ptr_eq(&line, &book.line("web", "b")));
+        book.tidy();
+        assert_eq!(book.lines.lock().unwrap().len(), 1, "that of b has nobody");
+    }
+
+    #[test]
+    fn who_only_looks_leaves_the_trial_of_a_paused_server_to_who_goes_there() {
+        let (upstream, limits) = (upstream(), Passive { fails: 1, ..Passive::default() });
+        let Picked::Server(0, Some(_held)) = pick(&upstream, &[], 1) else { panic!("a is the first") };
+        let health = &upstream.servers[1].marks.as_ref().unwrap().health;
+        assert!(health.failed(1, 7, &limits).is_some());
+        assert!(upstream.room(&[], 2).is_none(), "one is full, the other one paused");
+        assert!(upstream.room(&[0], 2).is_some(), "who has tried all others may try a paused one");
+        let over = 1 + u64::try_from(limits.pause.as_millis()).unwrap();
+        for _ in 0..3 {
+            assert!(upstream.room(&[], over).is_some());
+            assert!(upstream.room(&[1], over).is_none());
+        }
+        assert!(matches!(pick(&upstream, &[], over), Picked::Server(1, Some(_))));
+        assert!(upstream.room(&[], over).is_none(), "the trial is taken");
+        assert!(matches!(pick(&upstream, &[], over), Picked::Full));
+    }
+
+    #[test]
+    fn a_server_whose_weight_is_taken_while_it_is_chosen_has_a_share_yet() {
+        let upstream = upstream();
+        upstream.servers[0].marks.as_ref().unwrap().set_weight(0);
+        let candidate = upstream.servers[0].candidate(0, 1).unwrap();
+        assert!(candidate.share > 0);
+        let balance = Balance::new(balance::Kind::Random2, std::iter::empty());
+        assert_eq!(balance.choose([candidate].into_iter(), 0, 7), Some(0));
     }
 
     #[test]

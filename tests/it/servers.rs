@@ -6,6 +6,7 @@ use crate::control_socket::ask;
 use crate::harness::{
     Backend, BlackHole, End, Listening, Options, Peer, Pki, TlsClient, Tunnel, full, refusing, wait_for,
 };
+use crate::reload::reload_well;
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -176,6 +177,71 @@ fn who_finds_every_server_full_waits_in_line() {
         tunnel.wait_closed(closed);
         assert_eq!(in_line(&tunnel), 0);
     }
+}
+
+/// A line forms while one server is full and the other one is paused: when that is well again, its trial is for one of those
+/// who wait, and not lost on their looking for a place.
+#[test]
+fn who_waits_gets_the_trial_of_a_paused_server() {
+    let (full, lost) = (lettered(b'a'), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = lost.local_addr().unwrap();
+    drop(lost);
+    let list = [(full.address(), "max_connections = 1"), (address, "")];
+    let lines = "queue = { timeout = \"1h\" }\npassive = { fails = 1, pause = \"100ms\" }";
+    let tunnel = Tunnel::start(&format!("[control]\nsocket = \"control\"\n{}", farm(lines, &list)));
+    let (_held, _) = served(&tunnel);
+    // The first of them has tried it, and can only wait for the other one.
+    let mut waiting: Vec<Peer> = Vec::new();
+    for count in 1..=3 {
+        waiting.push(Peer::plain(tunnel.address("farm")));
+        wait_for("the line", || in_line(&tunnel) == count);
+    }
+    let listener = TcpListener::bind(address).unwrap();
+    let _again = Backend::serve_on(listener, Listening::default(), |peer| tell(peer, b'b'));
+    for client in &mut waiting[1..] {
+        assert_eq!(client.receive(1), b"b");
+    }
+}
+
+/// A reload changes nothing for who waits: the line goes on, and so does what it counts.
+#[test]
+fn who_waits_goes_on_waiting_over_a_reload() {
+    let server = lettered(b'a');
+    let list = [(server.address(), "max_connections = 1")];
+    let text = farm("queue = { length = 1, timeout = \"1h\" }", &list);
+    let text = format!("[control]\nsocket = \"control\"\n{text}");
+    let tunnel = Tunnel::start(&text);
+    let (held, _) = served(&tunnel);
+    let mut waiting = Peer::plain(tunnel.address("farm"));
+    wait_for("the line", || in_line(&tunnel) == 1);
+    reload_well(&tunnel);
+    assert!(is_let_down(&tunnel));
+    assert!(tunnel.wait_reason("servers-full").get("error").contains("too many wait already"));
+    drop(held);
+    assert_eq!(waiting.receive(1), b"a");
+}
+
+/// A client that goes while it waits leaves its place in the line to another, and no server hears of it.
+#[test]
+fn who_goes_while_it_waits_leaves_the_line() {
+    let server = lettered(b'a');
+    let list = [(server.address(), "max_connections = 1")];
+    let text = farm("queue = { length = 1, timeout = \"1h\" }", &list);
+    let tunnel = Tunnel::start(&format!("[control]\nsocket = \"control\"\n{text}"));
+    let (held, _) = served(&tunnel);
+    for _ in 0..3 {
+        let waiting = Peer::plain(tunnel.address("farm"));
+        wait_for("the line", || in_line(&tunnel) == 1);
+        waiting.reset();
+        wait_for("the line to be empty", || in_line(&tunnel) == 0);
+        tunnel.wait_reason("client-reset");
+    }
+    // One that has only said all it has to say still waits.
+    let mut waiting = Peer::plain(tunnel.address("farm"));
+    waiting.half_close();
+    wait_for("the line", || in_line(&tunnel) == 1);
+    drop(held);
+    assert_eq!(waiting.receive_all(), (b"a".to_vec(), End::Clean));
 }
 
 /// Whether a client that comes now is let down.

@@ -17,7 +17,7 @@ use crate::policy::health::Passive;
 use crate::policy::resolved::{self, Question, Resolved, Watch};
 use crate::policy::target::Requested;
 use crate::policy::upstream::{Server, Upstream};
-use crate::policy::waiting::Waiting;
+use crate::policy::waiting::Bounds;
 use crate::wire::checks::Talk;
 use std::sync::Arc;
 
@@ -142,7 +142,8 @@ pub(super) fn upstream(servers: Box<[Server]>, requested: Option<Requested>, spr
         servers,
         balance: Balance::new(spread.balance.unwrap_or_default(), std::iter::empty()),
         attempts,
-        waiting: Arc::new(Waiting::new(length, patience)),
+        waiting: Arc::default(),
+        queue: Bounds { length, patience },
         passive: Passive::default(),
         requested,
         named: Arc::default(),

@@ -3,12 +3,15 @@
 
 use super::super::closing_stage::{LAYERS, SECOND, Stage, TIMEOUTS, reset};
 use super::super::context::Ctx;
-use super::super::pair::{Awaits, Pair};
+use super::super::pair::{Attempt, Awaits, Pair};
 use super::{CLIENT, READ_CLIENT, SERVER, breaks, bytes, bytes_and_end, end, word};
 use crate::error::{Break, Flaw, Reason};
+use crate::event::Key;
 use crate::handshake::{For, Progress, Step};
+use crate::policy::waiting::{Caller, Waiting};
 use crate::stream::script::Told;
 use crate::stream::{Sink, Source};
+use std::sync::Arc;
 
 /// A step of the server's, as connecting, sending a PROXY header and TLS are: it waits for room or for bytes.
 fn server_step(read: bool) -> Step {
@@ -221,5 +224,31 @@ fn c5_a_client_that_waits_for_it_is_told_the_failure_and_heard_out() {
             assert_eq!(stage.reason(), if late { "connect-timeout" } else { "server-reset" });
             assert_eq!(stage.told(CLIENT), [], "no reset");
         }
+    }
+}
+
+/// Every server is full: it stands in the line.
+const IN_LINE: Step = Step {
+    name: "waiting for a server with room",
+    run: |pair: &mut Pair, _: &_, ctx: &mut Ctx| {
+        let caller = Caller { worker: 0, key: Key { index: 0, generation: 0 }, id: 0 };
+        let ticket = Arc::new(Waiting::default()).join(caller, 1).unwrap();
+        pair.attempt = Some(Box::new(Attempt { waits: Some((ticket, ctx.now)), ..Attempt::default() }));
+        Ok(Progress::Ask(SECOND))
+    },
+    expired: |_, _, _| None,
+};
+
+#[test]
+fn c6_a_client_that_fails_while_it_waits_for_a_server_makes_room() {
+    for tls in [false, true] {
+        let mut stage = Stage::with_steps((tls, false), &[IN_LINE]);
+        stage.says(CLIENT, b"half", Source::Shut);
+        stage.pass(SECOND);
+        assert!(stage.lives(), "it has only said all it has to say");
+        stage.fails(CLIENT);
+        assert_eq!((stage.reason(), stage.told(CLIENT)), ("client-reset", vec![Told::Reset]));
+        // The stage has a server from the start; that it was said nothing is what counts.
+        assert_eq!(stage.told(SERVER), [Told::Reset]);
     }
 }

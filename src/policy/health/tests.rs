@@ -47,11 +47,24 @@ fn a_server_that_is_down_at_the_first_check_is_told() {
 fn checks_that_succeed_again_end_a_pause_too() {
     let (health, limits) = (Health::default(), Passive { fails: 1, ..Passive::default() });
     check(&health, true, 1);
-    (0..3).for_each(|_| _ = check(&health, false, 1));
     assert!(matches!(health.failed(1, 7, &limits), Some(Change::Paused(_))));
+    (0..3).for_each(|_| _ = check(&health, false, 1));
     assert_eq!((health.usable(1), health.word(1)), (Standing::Down, "down"));
     (0..2).for_each(|_| _ = check(&health, true, 2));
     assert_eq!(health.usable(2), Standing::Up);
+}
+
+#[test]
+fn what_connections_meet_while_it_is_down_is_no_change() {
+    let (health, limits) = (Health::default(), Passive { fails: 1, ..Passive::default() });
+    check(&health, false, 1000);
+    // They were begun before.
+    assert_eq!(health.failed(4500, 7, &limits), None);
+    assert_eq!((health.word(4500), health.changed(), health.counted(4500).pauses), ("down", 1000, 0));
+    assert_eq!(health.counted(4900).down, Duration::from_millis(3900));
+    assert_eq!(health.connected(5000), None);
+    (0..2).for_each(|_| _ = check(&health, true, 6000));
+    assert_eq!((health.word(7000), health.counted(7000).down), ("up", Duration::from_secs(5)));
 }
 
 #[test]
