@@ -94,6 +94,21 @@ fn a_service_never_connects_to_itself() {
     }
 }
 
+/// The address that the kernel takes for this machine is no way around that, whatever is allowed.
+#[test]
+fn the_unspecified_address_leads_nowhere() {
+    let port = free_address().port();
+    let tunnel = Tunnel::start(&by_host(&format!("*:{port}"), port, "\"0.0.0.0/0\", \"::/0\""));
+    let hosts = ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"];
+    for host in hosts {
+        let (answer, end) = ask(SocketAddr::from(([127, 0, 0, 1], port)), host);
+        assert!(answer.is_empty() && end != End::Clean, "{host}: {answer:?} {end:?}");
+    }
+    for line in tunnel.wait_closed(hosts.len()) {
+        assert_eq!(line.get("reason"), "forbidden-target", "{}", line.text);
+    }
+}
+
 /// A listener that a reload brought is known too.
 #[test]
 fn what_a_reload_listens_on_is_ours_as_well() {
