@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the server is the one that the client names: asks a task thread for its addresses, and keeps those that may be
-//! connected to. What is kept here is what connect goes to; no name is looked up a second time.
+//! Where the server is the one that the client names, in whatever way: asks a task thread for its addresses, if that name may
+//! be asked for, and keeps those that may be connected to. What is kept here is what connect goes to; no name is looked up a
+//! second time.
 
 use super::{Progress, Step};
 use crate::connection::context::{Ctx, OwnAddresses, Question};
@@ -11,7 +12,8 @@ use crate::policy::target::{Requested, leads_to};
 use crate::policy::upstream::Server;
 use crate::sys::address::Address;
 use crate::sys::socket;
-use std::net::{IpAddr, SocketAddr};
+use crate::wire::destination::{Destination, Host};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,15 +31,17 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         ));
     };
     let port = requested.port.or(pair.facts.asked_port).unwrap_or_default();
-    let found = match (pair.answer.take(), name.parse::<IpAddr>()) {
+    let to = Destination::known(&name, port);
+    requested.permits_asking(&to).map_err(|why| Reason::Target(why.into()))?;
+    let found = match (pair.answer.take(), to.host) {
         (Some(answer), _) => {
             if let Some(Resolve::Asked(at)) = pair.facts.resolve {
                 pair.facts.resolve = Some(Resolve::Took(ctx.stamp().wrapping_sub(at)));
             }
             answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?
         }
-        (None, Ok(address)) => Box::new([SocketAddr::new(address, port)]),
-        (None, Err(_)) => {
+        (None, Host::Ip(address)) => Box::new([SocketAddr::new(address, port)]),
+        (None, Host::Name(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
             let patience = service.timeouts.connect;
             let until = ctx.now + patience.min(LONGEST_PATIENCE);

@@ -39,17 +39,17 @@ impl Requested {
     /// Whether a client may ask for that at all, wherever it leads.
     ///
     /// # Errors
-    /// What is not allowed.
-    pub fn permits_asking(&self, to: &Destination) -> Result<(), &'static str> {
+    /// What is asked for, and what of it is not allowed.
+    pub fn permits_asking(&self, to: &Destination) -> Result<(), String> {
         if !self.ports.is_empty() && !self.ports.iter().any(|ports| ports.contains(&to.port)) {
-            return Err("that port may not be connected to");
+            return Err(format!("{to}: that port may not be connected to"));
         }
         let known = match &to.host {
             _ if self.names.is_empty() => true,
             Host::Name(name) => self.names.iter().any(|pattern| pattern.matches(name)),
             Host::Ip(ip) => self.allows(*ip),
         };
-        if known { Ok(()) } else { Err("that name may not be connected to") }
+        if known { Ok(()) } else { Err(format!("{to}: that name may not be connected to")) }
     }
 
     /// Whether `address` may be connected to, our own listeners apart. The unspecified address never is: the kernel takes
