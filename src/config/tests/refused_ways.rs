@@ -44,6 +44,17 @@ const CONNECTS: &[Bad] = &[
         "4:23: error: a unix socket cannot be reached through a proxy",
     ),
     (
+        r#"{ address = "h:1", expand = 2, proxy = { kind = "http", address = "p:1" } }"#,
+        "4:39: error: `expand` where `connect` goes through a `proxy`",
+    ),
+    (
+        r#"{ proxy = { kind = "http", address = "p:1" } }
+[[service.server]]
+address = "h:1"
+expand = 2"#,
+        "7:10: error: `expand` where `connect` goes through a `proxy`",
+    ),
+    (
         r#"{ address = "h:1", send_proxy = { version = "v1", confirm = true } }"#,
         "4:71: error: `confirm` with version 1, in which nothing can be asked for",
     ),
