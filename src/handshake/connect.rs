@@ -89,16 +89,16 @@ fn choose(
     tried: &mut Attempt,
     ctx: &mut Ctx,
 ) -> Result<Option<Duration>, Reason> {
-    if pair.targets.is_some() {
-        pair.facts.server = u32::try_from(tried.tried.len()).unwrap_or(u32::MAX);
-        return Ok(None);
-    }
     let Some(upstream) = upstream(pair, service) else { return Ok(None) };
     let failed = |tried: &mut Attempt, what: &str| {
         Reason::Connect(tried.failure.take().unwrap_or_else(|| what.into()))
     };
     if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
         return Err(failed(tried, TAKEN_OUT));
+    }
+    if pair.targets.is_some() {
+        pair.facts.server = u32::try_from(tried.tried.len()).unwrap_or(u32::MAX);
+        return Ok(None);
     }
     // Who comes now stands behind those who wait, and who waits takes no place before it is called.
     let is_next = tried.called || tried.waits.is_none() && upstream.waiting.is_empty();
@@ -274,12 +274,9 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
 
 /// Whether there is a server that was not tried, be it one that serves or not.
 fn is_there_another(pair: &Pair, service: &Service, tried: usize) -> bool {
-    let (servers, attempts) = match (&pair.targets, upstream(pair, service)) {
-        (Some(targets), _) => (targets.len(), u32::MAX),
-        (None, Some(upstream)) => (upstream.servers.len(), upstream.attempts),
-        (None, None) => return false,
-    };
-    tried < servers && (tried as u64) < u64::from(attempts)
+    let Some(upstream) = upstream(pair, service) else { return false };
+    let servers = pair.targets.as_ref().map_or(upstream.servers.len(), |targets| targets.len());
+    tried < servers && (tried as u64) < u64::from(upstream.attempts)
 }
 
 /// A step after this one failed. Where that is the server's fault, and another one may do better, it is given up; nothing of

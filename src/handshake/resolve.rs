@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where the server is the one that the client names, in whatever way: asks a task thread for its addresses, if that name may
-//! be asked for, and keeps those that may be connected to. What is kept here is what connect goes to; no name is looked up a
+//! be asked for, and keeps those that may be connected to, as many as a server has. What is kept here is what connect goes to; no name is looked up a
 //! second time.
 
 use super::{Progress, Step};
 use crate::connection::context::{Ctx, OwnAddresses, Question};
 use crate::connection::pair::{Pair, Resolve};
 use crate::error::Reason;
+use crate::policy::resolved::ADDRESSES;
 use crate::policy::service::Service;
 use crate::policy::target::{Requested, leads_to};
 use crate::policy::upstream::Server;
@@ -61,7 +62,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         let called = format!("{name}:{}", address.port()).into();
         Server::new(called, Address::Inet(address), Some(name.clone()), Arc::clone(&route.upstream.named))
     };
-    let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
+    let servers: Arc<[Server]> = found.iter().copied().filter(may_be).take(ADDRESSES).map(server).collect();
     if servers.is_empty() {
         let first = found.first().map_or_else(String::new, SocketAddr::to_string);
         return Err(Reason::Target(format!("{name} is {first}, which may not be connected to").into()));
