@@ -225,21 +225,6 @@ pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// Whether a connect failed for something that this machine lacks (connect(2), socket(2)): that says nothing of the peer.
-pub fn is_our_lack(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EADDRNOTAVAIL
-                | libc::EADDRINUSE
-        )
-    )
-}
-
 /// The size of what is handed to the kernel, as it counts.
 pub(super) fn length_of<T>(value: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0)
