@@ -39,10 +39,15 @@ fn hear(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, R
         Ok(Some(Confirmation::Reached)) => {
             let Some(end) = pair.server.as_mut() else { return Ok(Progress::Done) };
             end.stage = 0;
-            if end.stream.as_raw().is_some_and(|raw| raw.lacks_mark()) {
-                return Err(failed(pair, service, "its confirmation came without a mark"));
+            match end.stream.as_raw() {
+                Some(raw) if raw.lost_mark() => {
+                    Err(failed(pair, service, "no descriptor was free for its mark"))
+                }
+                Some(raw) if raw.lacks_mark() => {
+                    Err(failed(pair, service, "its confirmation came without a mark"))
+                }
+                _ => Ok(Progress::Done),
             }
-            Ok(Progress::Done)
         }
         Ok(Some(Confirmation::Failed(text))) => Err(failed(pair, service, &text)),
         Err(why) => Err(failed(pair, service, &why)),
