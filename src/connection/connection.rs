@@ -266,7 +266,7 @@ impl Connection {
             | Reason::Replied => self.hear_out(reason, ctx),
             // Whoever comes beyond a limit must not fill the places of all services while it is told so.
             Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
-            Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            Reason::Rule(_, how) if !told => self.refuse(how, reason, ctx),
             other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }

@@ -8,7 +8,7 @@
 use super::{For, Progress, Step, race};
 use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
-use crate::error::{Reason, Side};
+use crate::error::{Blame, Reason, Side};
 use crate::policy::balance::{self, Kind};
 use crate::policy::health::{self, Change, Told};
 use crate::policy::resolved::Place;
@@ -280,14 +280,15 @@ fn is_there_another(pair: &Pair, service: &Service, tried: usize) -> bool {
     tried < servers && (tried as u64) < u64::from(upstream.attempts)
 }
 
-/// A step after this one failed. Where that is the server's fault, and another one may do better, it is given up; nothing of
-/// what the client says has gone anywhere yet.
+/// A step after this one failed. Where another server may do better, this one is given up; nothing of what the client says has
+/// gone anywhere yet.
 pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
-    if !is_the_servers(reason) {
-        return false;
-    }
     let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
-    blame(pair, service, &why, ctx);
+    match due_to(reason) {
+        Blame::Server => blame(pair, service, &why, ctx),
+        Blame::Nobody => {}
+        Blame::Client => return false,
+    }
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
     // Of a login the client has this server's challenge, which no other knows.
@@ -299,20 +300,21 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     another
 }
 
-fn is_the_servers(reason: &Reason) -> bool {
-    matches!(
-        reason,
+/// What the failure of a step after this one is due to.
+pub(super) fn due_to(reason: &Reason) -> Blame {
+    match reason {
+        Reason::Unconfirmed(blame, _) => *blame,
         Reason::Handshake(Side::Server, ..)
-            | Reason::HandshakeTimeout(Side::Server)
-            | Reason::Via(_)
-            | Reason::Unconfirmed(_)
-            | Reason::Starttls(Side::Server, _)
-            | Reason::Injected(Side::Server, _)
-            | Reason::Reset(Side::Server)
-            | Reason::Gone(Side::Server)
-            | Reason::Truncated(Side::Server)
-            | Reason::TlsBroken(Side::Server, ..)
-    )
+        | Reason::HandshakeTimeout(Side::Server)
+        | Reason::Via(_)
+        | Reason::Starttls(Side::Server, _)
+        | Reason::Injected(Side::Server, _)
+        | Reason::Reset(Side::Server)
+        | Reason::Gone(Side::Server)
+        | Reason::Truncated(Side::Server)
+        | Reason::TlsBroken(Side::Server, ..) => Blame::Server,
+        _ => Blame::Client,
+    }
 }
 
 /// Leaves the server, and calls the next one who waits for one.
