@@ -246,7 +246,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
-        let told = answer::refuse(&mut self.pair, &reason, ctx);
+        let told = answer::refuse(&mut self.pair, &self.plan.service, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);

@@ -6,7 +6,7 @@
 //!
 //! Not here: that who is told a failure is heard out then (`connection/ending.rs`).
 
-use super::{Progress, Step, client_too_slow};
+use super::{Progress, Step, client_too_slow, connect};
 use crate::connection::context::Ctx;
 use crate::connection::pair::{Awaits, Pair};
 use crate::error::{Blame, Reason, Refusal, Side};
@@ -61,7 +61,7 @@ fn confirm(pair: &mut Pair) -> Result<Progress, Reason> {
 }
 
 /// Tells a client that waits for it why there is no server; whether there was somebody to tell.
-pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
+pub fn refuse(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
     // Who is dropped or held hears nothing, but for a tunnel that would take the silence for ours; and who is gone cannot.
     let silent = matches!(reason, Reason::Rule(_, Refusal::Drop | Refusal::Tarpit))
         && pair.facts.awaits != Awaits::Confirmation;
@@ -71,7 +71,7 @@ pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
     let code = code(pair, reason);
     let words = match mem::take(&mut pair.facts.awaits) {
         Awaits::Nothing => return false,
-        Awaits::Confirmation => confirmation::write(&unconfirmed(pair, reason)),
+        Awaits::Confirmation => confirmation::write(&unconfirmed(pair, service, reason)),
         Awaits::Socks4 => socks4::reply(false).to_vec(),
         Awaits::Socks5 => socks5::reply(code, None),
         Awaits::Connect => http_connect::answer(match code {
@@ -90,7 +90,7 @@ pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
 }
 
 /// What the tunnel before us is told: it shall not hold against us what the client is or asks for.
-fn unconfirmed(pair: &Pair, reason: &Reason) -> Confirmation {
+fn unconfirmed(pair: &Pair, service: &Service, reason: &Reason) -> Confirmation {
     let text = in_words(reason).into();
     let blame = match reason {
         Reason::Limit(..) | Reason::ServersFull(_) => Blame::Nobody,
@@ -101,7 +101,7 @@ fn unconfirmed(pair: &Pair, reason: &Reason) -> Confirmation {
         | Reason::Resolve(_) => Blame::Client,
         // The client has named the server.
         _ if pair.targets.is_some() => Blame::Client,
-        Reason::Unconfirmed(blame, _) => *blame,
+        Reason::Unconfirmed(..) | Reason::Handshake(..) => connect::due_to(pair, service, reason),
         _ => Blame::Server,
     };
     match blame {

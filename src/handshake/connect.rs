@@ -5,7 +5,7 @@
 //! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
-use super::{For, Progress, Step, race};
+use super::{For, Progress, Step, connect_tls, race};
 use crate::connection::context::{Ctx, call_next};
 use crate::connection::pair::{Attempt, Pair};
 use crate::error::{Blame, Reason, Side};
@@ -284,7 +284,7 @@ fn is_there_another(pair: &Pair, service: &Service, tried: usize) -> bool {
 /// gone anywhere yet.
 pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
     let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
-    match due_to(reason) {
+    match due_to(pair, service, reason) {
         Blame::Server => blame(pair, service, &why, ctx),
         Blame::Nobody => {}
         Blame::Client => return false,
@@ -301,11 +301,11 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
 }
 
 /// What the failure of a step after this one is due to.
-pub(super) fn due_to(reason: &Reason) -> Blame {
+pub(super) fn due_to(pair: &Pair, service: &Service, reason: &Reason) -> Blame {
     match reason {
         Reason::Unconfirmed(blame, _) => *blame,
-        Reason::Handshake(Side::Server, ..)
-        | Reason::HandshakeTimeout(Side::Server)
+        Reason::Handshake(Side::Server, flaw, _) => connect_tls::due_to(pair, service, *flaw),
+        Reason::HandshakeTimeout(Side::Server)
         | Reason::Via(_)
         | Reason::Starttls(Side::Server, _)
         | Reason::Injected(Side::Server, _)

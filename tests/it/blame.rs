@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whose fault a failure on the way to a server is: what is none of the server's pauses none.
 
-use crate::harness::{Backend, End, Listening, Peer, Tunnel};
+use crate::harness::{Backend, End, Listening, Peer, Pki, Tunnel};
 use std::path::Path;
 
 /// More failures than a server may have by default before it is paused.
@@ -91,4 +91,30 @@ fn a_next_tunnel_without_a_place_is_passed_over_and_not_paused() {
     }
     tunnel.wait_closed(FAILURES + 1);
     assert!(!tunnel.log_lines().iter().any(|line| line.is("server-paused")), "{}", tunnel.log_text());
+}
+
+/// A server that knows its names refuses others, as it should, and so would its neighbour.
+#[test]
+fn a_name_that_the_client_invents_pauses_no_server() {
+    let pki = Pki::new();
+    let (server, neighbour) = (Backend::echo(Listening::default()), Backend::echo(Listening::default()));
+    let strict = Tunnel::start(&format!(
+        "[[service]]\nname = \"tls\"\naccept = {{ address = \"127.0.0.1:0\", tls = {{ {} }} }}\n\
+         [[service.route]]\nsni = [\"localhost\"]\nconnect = \"{}\"\n",
+        pki.server.toml(),
+        server.address()
+    ));
+    let tunnel = Tunnel::start(&format!(
+        "[[service]]\nname = \"web\"\naccept = \"127.0.0.1:0\"\npeek = \"http\"\n\
+         connect = {{ address = [\"{}\", \"{}\"], tls = {{ ca = \"{}\", server_name = \"localhost\", sni = \"client\" }} }}\n",
+        strict.address("tls"),
+        neighbour.address(),
+        pki.ca.display()
+    ));
+    fails_without_a_pause(&tunnel, "server-handshake-failed", || {
+        let mut client = Peer::plain(tunnel.address("web"));
+        client.send(b"GET / HTTP/1.1\r\nHost: invented.test\r\n\r\n");
+        client.receive_all();
+    });
+    assert_eq!(neighbour.accepted(), 0);
 }
