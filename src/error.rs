@@ -104,6 +104,17 @@ pub enum Excess {
     Rate,
 }
 
+/// What it is due to that there is no way to a server, and so what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// To the server, or what is behind it: it counts against that one, and another one may do better.
+    Server,
+    /// To nobody: another one may do better.
+    Nobody,
+    /// To what the client is or asks for: no other would do better.
+    Client,
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub enum Reason {
@@ -155,8 +166,8 @@ pub enum Reason {
     Target(Box<str>),
     /// The proxy on the way to the server did not lead there; its words.
     Via(Box<str>),
-    /// The next tunnel has not confirmed that it reached the server; its words.
-    Unconfirmed(Box<str>),
+    /// The next tunnel has not confirmed that it reached the server; what that is due to, and its words.
+    Unconfirmed(Blame, Box<str>),
     /// No server could be reached; the last error.
     Connect(Box<str>),
     /// Every server that could serve has as many connections as it may; how the wait for a place ended.
@@ -213,7 +224,7 @@ impl Reason {
             Self::Resolve(_) => "resolve-failed",
             Self::Target(_) => "forbidden-target",
             Self::Via(_) => "proxy-failed",
-            Self::Unconfirmed(_) => "unconfirmed",
+            Self::Unconfirmed(..) => "unconfirmed",
             Self::Connect(_) => "connect-failed",
             Self::ServersFull(_) => "servers-full",
             Self::Killed => "killed",
@@ -235,7 +246,7 @@ impl Reason {
             | Self::Resolve(text)
             | Self::Target(text)
             | Self::Via(text)
-            | Self::Unconfirmed(text)
+            | Self::Unconfirmed(_, text)
             | Self::Connect(text)
             | Self::ServersFull(text) => Some(text.to_string()),
             Self::Rule(rule, _) => Some(format!("rule {rule:?}")),
@@ -269,7 +280,7 @@ impl Reason {
             Self::Resolve(_)
             | Self::Target(_)
             | Self::Via(_)
-            | Self::Unconfirmed(_)
+            | Self::Unconfirmed(..)
             | Self::Connect(_)
             | Self::ServersFull(_)
             | Self::ConnectTimeout => Some("connect-failed"),

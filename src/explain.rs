@@ -12,6 +12,7 @@ use crate::policy::networks::Networks;
 use crate::policy::route_table::{Miss, Query};
 use crate::policy::rules::{Action, Known, Why};
 use crate::policy::service::{Others, Peek, Route, RouteAction, Service};
+use crate::wire::destination::Destination;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -93,7 +94,9 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<Explanation, String> 
     let (rules, rule, unless) = rules(service, &known);
     let found = service.table.find(&query);
     let route = found.ok().map(|place| taken(&service.routes[place], name.as_deref()));
-    let refused = refused(service, asked, &rules, rule.as_deref().filter(|_| unless.is_empty()), found);
+    let decided = rule.as_deref().filter(|_| unless.is_empty());
+    let refused = refused(service, asked, &rules, decided, found)
+        .or_else(|| not_to_be_asked_for(&service.routes[found.ok()?], name.as_deref()?));
     // Who is refused, or answered, gets no further than that.
     let route = route.filter(|_| refused.is_none());
     let not_taken = service.table.explain(&query, TOLD).into_iter();
@@ -159,6 +162,13 @@ fn refused(
         Ok(_) => None,
         Err(miss) => Some(format!("{}: rejected{}", missing(miss), alert(service))),
     }
+}
+
+/// Why the client may not name its server so, if it may not.
+fn not_to_be_asked_for(route: &Route, name: &str) -> Option<String> {
+    let requested = route.upstream.requested.as_ref()?;
+    let why = requested.permits_asking(&Destination::known(name, requested.port?)).err()?;
+    Some(format!("route {}: {why}", route.name))
 }
 
 /// Whether the client is in `networks`; everybody is where there are none.

@@ -79,7 +79,7 @@ pub(super) fn check(node: Node<'_>, directory: &Path, report: &mut Report) -> Se
 }
 
 /// Reads `expand`, beside the addresses it is for.
-pub(super) fn check_expand(node: Node<'_>, addresses: &[Endpoint], report: &mut Report) -> Option<usize> {
+pub(super) fn check_expand(node: Node<'_>, addresses: &[Endpoint], report: &mut Report) -> Option<At<usize>> {
     let expand = node.integer(EXPAND, report)?;
     if !addresses.is_empty() && addresses.iter().all(|endpoint| endpoint.target.question().is_none()) {
         report
@@ -87,7 +87,7 @@ pub(super) fn check_expand(node: Node<'_>, addresses: &[Endpoint], report: &mut 
             .help("an address in numbers is one server: leave it out");
         return None;
     }
-    Some(expand)
+    Some(At { value: expand, place: node.place })
 }
 
 fn check_servers(node: Node<'_>, report: &mut Report) -> Vec<SocketAddr> {

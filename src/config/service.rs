@@ -214,7 +214,7 @@ fn check_defaults_used(accept_tls: Option<&Tls<ServerTlsSpec>>, inherited: bool,
     }
 }
 
-/// Whether clients are needed to speak before what they ask to be confirmed can be: they wait for that.
+/// Whether clients must speak before the way to the server begins, though they wait for that to be confirmed.
 fn refuse_confirm(
     node: Node<'_>,
     frame: Frame<'_>,
@@ -222,8 +222,10 @@ fn refuse_confirm(
     terminates: Option<Place>,
     report: &mut Report,
 ) {
+    let asks = frame.mode.name == socks::MODE;
     let because = match (terminates, peek) {
         (Some(_), _) => "TLS is terminated here",
+        _ if asks => "in this mode the client says first where it goes",
         (None, Peek::Tls | Peek::Http) => "the name that routes is what the client says first",
         (None, Peek::None) => return,
     };
@@ -232,7 +234,11 @@ fn refuse_confirm(
     if let Some(place) = terminates {
         finding.note(place, "TLS is set here");
     }
-    finding.help("write peek = \"none\": the tunnel before this one tells the name in its PROXY header");
+    finding.help(if asks {
+        "leave it out"
+    } else {
+        "write peek = \"none\": the tunnel before this one tells the name in its PROXY header"
+    });
 }
 
 /// Whether any route goes where the service's `connect` says.

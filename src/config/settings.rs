@@ -181,7 +181,7 @@ pub(super) struct ConnectSettings {
     /// Servers in tables of their own.
     pub(super) servers: Vec<ServerSettings>,
     /// Into how many servers each name of the short list is made.
-    pub(super) expand: Option<usize>,
+    pub(super) expand: Option<At<usize>>,
     /// With [`Target::Requested`] only.
     pub(super) allow: Option<NetworkList>,
     /// The same.
@@ -264,7 +264,7 @@ pub(super) struct ServerSettings {
     pub(super) max_connections: Option<u32>,
     pub(super) slow_start: Option<Duration>,
     /// Into how many servers its name is made.
-    pub(super) expand: Option<usize>,
+    pub(super) expand: Option<At<usize>>,
     /// Instead of that of its service or route.
     pub(super) check: Option<At<Option<CheckSettings>>>,
 }

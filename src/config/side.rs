@@ -91,11 +91,12 @@ pub(super) fn check_connect(
     let (names, ports) = socks::check_listed(side.fields, requested, report);
     let allow: Option<NetworkList> = allow.and_then(|node| networks::check(node, directory, report));
     let tls = side.get("tls").and_then(|node| tls::check_connect(node, called, directory, report));
-    let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
     if let Some(tls) = &tls {
-        tls::check_server_names(tls, endpoints.clone(), report);
+        let endpoints = addresses.iter().chain(servers.iter().map(|server| &server.endpoint));
+        tls::check_server_names(tls, endpoints, report);
     }
-    let via = side.get("proxy").and_then(|node| via::check(node, endpoints, directory, report));
+    let listed = (&*addresses, expand);
+    let via = side.get("proxy").and_then(|node| via::check(node, listed, &servers, directory, report));
     let send_proxy = side.get("send_proxy").and_then(|node| proxy::check_send(node, report));
     if let (Some(node), Some(tls), true) =
         (side.get("send_proxy"), &tls, send_proxy.is_some_and(|send| send.confirm))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mode "socks": the users of `socks`, and what a `connect` to "*:*" may say beside it.
+//! Mode "socks": the users of `socks`, and what a `connect` to what the client names may say beside it.
 //!
 //! Not here: where clients may be taken (`policy/target.rs`).
 

@@ -7,7 +7,7 @@ use super::address::{Purpose, Target};
 use super::include::read_text;
 use super::raw::{At, Fields, Node};
 use super::report::{Complaint, Place, Report};
-use super::settings::{Endpoint, ViaSettings};
+use super::settings::{Endpoint, ServerSettings, ViaSettings};
 use super::tables;
 use crate::policy::via::{Kind, Login, Via};
 use crate::sys::address::Address;
@@ -28,10 +28,11 @@ const FILE_MOST: u64 = 4096;
 /// The right of everybody to read a file.
 const READABLE: u32 = 0o004;
 
-/// Reads `connect.proxy` for those `servers`.
-pub(super) fn check<'e>(
+/// Reads `connect.proxy` for the short list, with its `expand`, and for `servers`.
+pub(super) fn check(
     node: Node<'_>,
-    servers: impl Iterator<Item = &'e Endpoint>,
+    (addresses, expand): (&[Endpoint], Option<At<usize>>),
+    servers: &[ServerSettings],
     directory: &Path,
     report: &mut Report,
 ) -> Option<ViaSettings> {
@@ -43,10 +44,16 @@ pub(super) fn check<'e>(
     }
     let endpoint = check_address(fields, directory, report);
     let login = check_login(fields, kind, directory, report);
-    for server in servers {
+    for server in addresses.iter().chain(servers.iter().map(|server| &server.endpoint)) {
         if let Err(complaint) = destination(&server.target, &server.text.value) {
             report.complain(server.text.place, complaint).note(fields.place, "the proxy is set here");
         }
+    }
+    for expand in servers.iter().filter_map(|server| server.expand).chain(expand) {
+        report
+            .error(expand.place, "`expand` where `connect` goes through a `proxy`")
+            .note(fields.place, "the proxy is set here")
+            .help("leave it out: the proxy resolves the names");
     }
     Some(ViaSettings { kind: kind?, endpoint: endpoint?, login })
 }

@@ -137,7 +137,7 @@ impl Connection {
                 let expired = cursor.step(steps).and_then(|step| (step.expired)(pair, service, ctx));
                 match expired.map_or(Ok(()), |reason| go_back(cursor, steps, pair, service, reason, ctx)) {
                     Ok(()) => self.advance(ctx),
-                    Err(reason) if answer::refuse(pair, &reason, ctx) => {
+                    Err(reason) if answer::refuse(pair, service, &reason, ctx) => {
                         self.tell_failure(&reason, ctx);
                         self.hear_out(reason, ctx)
                     }

@@ -246,7 +246,7 @@ impl Connection {
     /// must get what it was told.
     fn fail(&mut self, reason: Reason, ctx: &mut Ctx) -> Verdict<Reason> {
         self.tell_failure(&reason, ctx);
-        let told = answer::refuse(&mut self.pair, &reason, ctx);
+        let told = answer::refuse(&mut self.pair, &self.plan.service, &reason, ctx);
         // It deserves no line, but one that breaks its handshake off has failed it as much as one that ends it in order.
         if matches!(reason, Reason::Reset(Side::Client) | Reason::Gone(Side::Client)) {
             self.pair.facts.judged.handshake_failed(ctx.now);
@@ -266,7 +266,7 @@ impl Connection {
             | Reason::Replied => self.hear_out(reason, ctx),
             // Whoever comes beyond a limit must not fill the places of all services while it is told so.
             Reason::Limit(..) if self.guard.leaves_room() => self.hear_out(reason, ctx),
-            Reason::Rule(_, how) => self.refuse(how, reason, ctx),
+            Reason::Rule(_, how) if !told => self.refuse(how, reason, ctx),
             other if told => self.hear_out(other, ctx),
             other => Verdict::Close(other),
         }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The count of connections at once, and its limit: a guard travels with each connection and lets go when it drops.
 //!
-//! A connection that is let in has a descriptor for its server: there are no more places than the limit on descriptors
+//! A connection that is let in has a descriptor for its server, and for what else it takes: there are no more places than the limit on descriptors
 //! allows, whatever the configuration says. Who comes beyond waits in the backlog instead of being reset.
 
 use crate::sys::eventfd::EventFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Descriptors a connection takes, towards the client and the server. Pipes come on top where there are some to spare.
-const DESCRIPTORS: u64 = 2;
+/// Descriptors a connection takes at least, towards the client and the server. Pipes come on top where there are some to
+/// spare.
+pub const DESCRIPTORS: u64 = 2;
 
 /// How many connections there may be, and are.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Limit {
     wanted: AtomicUsize,
     /// Descriptors that are not connections'.
     own: AtomicU64,
+    /// Descriptors of each connection, at most.
+    each: AtomicU64,
     /// Readers of the control interface that these leave room for.
     readers: AtomicUsize,
     active: AtomicUsize,
@@ -37,6 +40,7 @@ impl Limit {
             most: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
             own: AtomicU64::new(0),
+            each: AtomicU64::new(DESCRIPTORS),
             readers: AtomicUsize::new(usize::MAX),
             active: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
@@ -45,8 +49,10 @@ impl Limit {
         }
     }
 
-    /// Gives `wanted` places, where the process itself needs `own` descriptors. Those above the limit stay.
-    pub fn want(&self, wanted: usize, own: u64) {
+    /// Gives `wanted` places, where the process itself needs `own` descriptors and a connection `each`. Those above the
+    /// limit stay.
+    pub fn want(&self, wanted: usize, own: u64, each: u64) {
+        self.each.store(each, Ordering::Relaxed);
         self.wanted.store(wanted, Ordering::Relaxed);
         self.own.store(own, Ordering::Relaxed);
     }
@@ -63,7 +69,8 @@ impl Limit {
 
     /// Gives the places that so many descriptors allow, at most those wanted; how many that are. At least one.
     pub fn fit(&self, descriptors: u64) -> usize {
-        let left = descriptors.saturating_sub(self.own.load(Ordering::Relaxed)) / DESCRIPTORS;
+        let left = descriptors.saturating_sub(self.own.load(Ordering::Relaxed));
+        let left = left / self.each.load(Ordering::Relaxed).max(DESCRIPTORS);
         let most =
             self.wanted.load(Ordering::Relaxed).min(usize::try_from(left).unwrap_or(usize::MAX)).max(1);
         self.most.store(most, Ordering::Relaxed);
@@ -77,7 +84,8 @@ impl Limit {
 
     /// The descriptors that all wanted places need.
     pub fn needs(&self) -> u64 {
-        self.own.load(Ordering::Relaxed) + self.wanted.load(Ordering::Relaxed) as u64 * DESCRIPTORS
+        let wanted = self.wanted.load(Ordering::Relaxed) as u64;
+        self.own.load(Ordering::Relaxed) + wanted * self.each.load(Ordering::Relaxed)
     }
 
     /// A place, if there is one. Only the main thread asks.
@@ -122,7 +130,7 @@ impl Limit {
     /// With so many places, for a process that needs ten descriptors.
     pub fn of(places: usize) -> Arc<Self> {
         let limit = Self::new(EventFd::new().unwrap());
-        limit.want(places, 10);
+        limit.want(places, 10, DESCRIPTORS);
         assert_eq!(limit.fit(limit.needs()), places);
         Arc::new(limit)
     }
@@ -159,6 +167,13 @@ mod tests {
             assert_eq!(limit.fit(descriptors), places, "{descriptors}");
             assert_eq!(limit.fits(), places == 100, "{descriptors}");
         }
+    }
+
+    #[test]
+    fn there_are_fewer_places_where_each_takes_more() {
+        let limit = Limit::of(100);
+        limit.want(100, 10, 3);
+        assert_eq!((limit.needs(), limit.fit(309), limit.fit(310)), (310, 99, 100));
     }
 
     #[test]

@@ -4,9 +4,12 @@
 use super::daemon::Tunnel;
 use crate::checks::{self, Checks};
 use crate::config::{Bind, Config};
+use crate::connection::guard::DESCRIPTORS;
 use crate::control::thread::READERS;
 use crate::log::Level;
 use crate::mode;
+use crate::policy::service::{Route, Service};
+use crate::sys::address::Address;
 
 /// Descriptors of the process itself: standard streams, the log, signals, bells, and files while they are loaded.
 const OWN_DESCRIPTORS: usize = 24;
@@ -34,7 +37,8 @@ impl Tunnel {
             limit.want_readers(readers);
             own += CONTROL_LISTENERS + readers;
         }
-        limit.want(config.global.max_connections, own as u64);
+        let each = config.listeners.iter().map(descriptors_of).max().unwrap_or(DESCRIPTORS);
+        limit.want(config.global.max_connections, own as u64, each);
         let places = limit.fit(descriptors);
         if places < config.global.max_connections {
             let line = self.ctx.log.line(Level::Warning, "config-warning");
@@ -47,6 +51,17 @@ impl Tunnel {
             line.field("warning", text).send();
         }
     }
+}
+
+/// The descriptors of a connection that comes in there: over unix sockets a confirmation brings a mark with it, which stays.
+fn descriptors_of(bind: &Bind) -> u64 {
+    let Service { proxy_protocol, routes, .. } = &bind.plan.service;
+    let is_unix = |address: &Address| !matches!(address, Address::Inet(_));
+    let gives = proxy_protocol.as_ref().is_some_and(|proxy| proxy.confirm) && is_unix(&bind.address);
+    let leads_there =
+        |route: &Route| route.upstream.servers.iter().any(|it| it.place.all().iter().any(is_unix));
+    let takes = |route: &Route| route.send_proxy.is_some_and(|send| send.confirm) && leads_there(route);
+    DESCRIPTORS + u64::from(gives) + u64::from(routes.iter().any(takes))
 }
 
 /// Whether anybody can ask the control interface.

@@ -6,10 +6,10 @@
 //!
 //! Not here: that who is told a failure is heard out then (`connection/ending.rs`).
 
-use super::{Progress, Step, client_too_slow};
+use super::{Progress, Step, client_too_slow, connect};
 use crate::connection::context::Ctx;
 use crate::connection::pair::{Awaits, Pair};
-use crate::error::{Reason, Refusal, Side};
+use crate::error::{Blame, Reason, Refusal, Side};
 use crate::policy::service::Service;
 use crate::sys::address::Address;
 use crate::sys::socket::Socket;
@@ -61,16 +61,17 @@ fn confirm(pair: &mut Pair) -> Result<Progress, Reason> {
 }
 
 /// Tells a client that waits for it why there is no server; whether there was somebody to tell.
-pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
-    // Who is dropped or held hears nothing, and who is gone cannot.
-    let silent = matches!(reason, Reason::Rule(_, Refusal::Drop | Refusal::Tarpit));
+pub fn refuse(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
+    // Who is dropped or held hears nothing, but for a tunnel that would take the silence for ours; and who is gone cannot.
+    let silent = matches!(reason, Reason::Rule(_, Refusal::Drop | Refusal::Tarpit))
+        && pair.facts.awaits != Awaits::Confirmation;
     if silent || pair.client.is_gone() || pair.client.write_broken() {
         return false;
     }
     let code = code(pair, reason);
     let words = match mem::take(&mut pair.facts.awaits) {
         Awaits::Nothing => return false,
-        Awaits::Confirmation => confirmation::write(&Confirmation::Failed(in_words(reason).into())),
+        Awaits::Confirmation => confirmation::write(&unconfirmed(pair, service, reason)),
         Awaits::Socks4 => socks4::reply(false).to_vec(),
         Awaits::Socks5 => socks5::reply(code, None),
         Awaits::Connect => http_connect::answer(match code {
@@ -86,6 +87,28 @@ pub fn refuse(pair: &mut Pair, reason: &Reason, ctx: &mut Ctx) -> bool {
     }
     pair.client.write(&words, &mut ctx.buffers.scratch);
     true
+}
+
+/// What the tunnel before us is told: it shall not hold against us what the client is or asks for.
+fn unconfirmed(pair: &Pair, service: &Service, reason: &Reason) -> Confirmation {
+    let text = in_words(reason).into();
+    let blame = match reason {
+        Reason::Limit(..) | Reason::ServersFull(_) => Blame::Nobody,
+        Reason::Rule(..)
+        | Reason::NoRoute(_)
+        | Reason::RouteRejects(_)
+        | Reason::Target(_)
+        | Reason::Resolve(_) => Blame::Client,
+        // The client has named the server.
+        _ if pair.targets.is_some() => Blame::Client,
+        Reason::Unconfirmed(..) | Reason::Handshake(..) => connect::due_to(pair, service, reason),
+        _ => Blame::Server,
+    };
+    match blame {
+        Blame::Server => Confirmation::Failed(text),
+        Blame::Nobody => Confirmation::Full(text),
+        Blame::Client => Confirmation::Refused(text),
+    }
 }
 
 /// "connect-failed: db:5432: Connection refused".

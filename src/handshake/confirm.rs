@@ -14,7 +14,7 @@ use super::server_words::read_until;
 use super::{For, Progress, Step};
 use crate::connection::context::Ctx;
 use crate::connection::pair::Pair;
-use crate::error::{Reason, Side};
+use crate::error::{Blame, Reason, Side};
 use crate::policy::service::Service;
 use crate::wire::confirmation::{Confirmation, missing, parse};
 
@@ -39,21 +39,28 @@ fn hear(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, R
         Ok(Some(Confirmation::Reached)) => {
             let Some(end) = pair.server.as_mut() else { return Ok(Progress::Done) };
             end.stage = 0;
-            if end.stream.as_raw().is_some_and(|raw| raw.lacks_mark()) {
-                return Err(failed(pair, service, "its confirmation came without a mark"));
+            match end.stream.as_raw() {
+                Some(raw) if raw.lost_mark() => {
+                    Err(failed(pair, service, Blame::Nobody, "no descriptor was free for its mark"))
+                }
+                Some(raw) if raw.lacks_mark() => {
+                    Err(failed(pair, service, Blame::Server, "its confirmation came without a mark"))
+                }
+                _ => Ok(Progress::Done),
             }
-            Ok(Progress::Done)
         }
-        Ok(Some(Confirmation::Failed(text))) => Err(failed(pair, service, &text)),
-        Err(why) => Err(failed(pair, service, &why)),
+        Ok(Some(Confirmation::Failed(text))) => Err(failed(pair, service, Blame::Server, &text)),
+        Ok(Some(Confirmation::Refused(text))) => Err(failed(pair, service, Blame::Client, &text)),
+        Ok(Some(Confirmation::Full(text))) => Err(failed(pair, service, Blame::Nobody, &text)),
+        Err(why) => Err(failed(pair, service, Blame::Server, &why)),
     }
 }
 
-fn failed(pair: &Pair, service: &Service, why: &str) -> Reason {
+fn failed(pair: &Pair, service: &Service, blame: Blame, why: &str) -> Reason {
     let name = pair.chosen(service).map_or("", |server| &server.name);
-    Reason::Unconfirmed(format!("{name}: {why}").into())
+    Reason::Unconfirmed(blame, format!("{name}: {why}").into())
 }
 
 fn expired(pair: &mut Pair, service: &Service, _: &mut Ctx) -> Option<Reason> {
-    Some(failed(pair, service, "no confirmation in time"))
+    Some(failed(pair, service, Blame::Server, "no confirmation in time"))
 }

@@ -5,10 +5,10 @@
 //! leaves, and then calls the next one who waits. While every server is full the connection stands in the route's line. Not
 //! here: which server is preferred (`policy/balance.rs`), in what order who waits is served (`policy/waiting.rs`).
 
-use super::{For, Progress, Step, race};
+use super::{For, Progress, Step, connect_tls, race};
 use crate::connection::context::{Call, Ctx};
 use crate::connection::pair::{Attempt, Pair};
-use crate::error::{Reason, Side};
+use crate::error::{Blame, Reason, Side};
 use crate::policy::balance::{self, Kind};
 use crate::policy::health::{self, Change, Told};
 use crate::policy::resolved::Place;
@@ -18,7 +18,8 @@ use crate::policy::waiting::Caller;
 use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::sys::address::Address;
-use crate::sys::socket::{Connecting, is_our_lack};
+use crate::sys::outgoing::is_our_lack;
+use crate::sys::socket::Connecting;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,16 +90,16 @@ fn choose(
     tried: &mut Attempt,
     ctx: &mut Ctx,
 ) -> Result<Option<Duration>, Reason> {
-    if pair.targets.is_some() {
-        pair.facts.server = u32::try_from(tried.tried.len()).unwrap_or(u32::MAX);
-        return Ok(None);
-    }
     let Some(upstream) = upstream(pair, service) else { return Ok(None) };
     let failed = |tried: &mut Attempt, what: &str| {
         Reason::Connect(tried.failure.take().unwrap_or_else(|| what.into()))
     };
     if tried.tried.len() as u64 >= u64::from(upstream.attempts) {
         return Err(failed(tried, TAKEN_OUT));
+    }
+    if pair.targets.is_some() {
+        pair.facts.server = u32::try_from(tried.tried.len()).unwrap_or(u32::MAX);
+        return Ok(None);
     }
     // Who comes now stands behind those who wait, and who waits takes no place before it is called.
     let called = tried.called.take();
@@ -283,22 +284,20 @@ fn expired(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Option<Reason> 
 
 /// Whether there is a server that was not tried, be it one that serves or not.
 fn is_there_another(pair: &Pair, service: &Service, tried: usize) -> bool {
-    let (servers, attempts) = match (&pair.targets, upstream(pair, service)) {
-        (Some(targets), _) => (targets.len(), u32::MAX),
-        (None, Some(upstream)) => (upstream.servers.len(), upstream.attempts),
-        (None, None) => return false,
-    };
-    tried < servers && (tried as u64) < u64::from(attempts)
+    let Some(upstream) = upstream(pair, service) else { return false };
+    let servers = pair.targets.as_ref().map_or(upstream.servers.len(), |targets| targets.len());
+    tried < servers && (tried as u64) < u64::from(upstream.attempts)
 }
 
-/// A step after this one failed. Where that is the server's fault, and another one may do better, it is given up; nothing of
-/// what the client says has gone anywhere yet.
+/// A step after this one failed. Where another server may do better, this one is given up; nothing of what the client says has
+/// gone anywhere yet.
 pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx: &mut Ctx) -> bool {
-    if !is_the_servers(reason) {
-        return false;
-    }
     let why = reason.detail().unwrap_or_else(|| reason.word().to_owned());
-    blame(pair, service, &why, ctx);
+    match due_to(pair, service, reason) {
+        Blame::Server => blame(pair, service, &why, ctx),
+        Blame::Nobody => {}
+        Blame::Client => return false,
+    }
     let Some(mut tried) = pair.attempt.take() else { return false };
     // This one is yet to be counted.
     // Of a login the client has this server's challenge, which no other knows.
@@ -310,20 +309,21 @@ pub fn may_try_another(pair: &mut Pair, service: &Service, reason: &Reason, ctx:
     another
 }
 
-fn is_the_servers(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Handshake(Side::Server, ..)
-            | Reason::HandshakeTimeout(Side::Server)
-            | Reason::Via(_)
-            | Reason::Unconfirmed(_)
-            | Reason::Starttls(Side::Server, _)
-            | Reason::Injected(Side::Server, _)
-            | Reason::Reset(Side::Server)
-            | Reason::Gone(Side::Server)
-            | Reason::Truncated(Side::Server)
-            | Reason::TlsBroken(Side::Server, ..)
-    )
+/// What the failure of a step after this one is due to.
+pub(super) fn due_to(pair: &Pair, service: &Service, reason: &Reason) -> Blame {
+    match reason {
+        Reason::Unconfirmed(blame, _) => *blame,
+        Reason::Handshake(Side::Server, flaw, _) => connect_tls::due_to(pair, service, *flaw),
+        Reason::HandshakeTimeout(Side::Server)
+        | Reason::Via(_)
+        | Reason::Starttls(Side::Server, _)
+        | Reason::Injected(Side::Server, _)
+        | Reason::Reset(Side::Server)
+        | Reason::Gone(Side::Server)
+        | Reason::Truncated(Side::Server)
+        | Reason::TlsBroken(Side::Server, ..) => Blame::Server,
+        _ => Blame::Client,
+    }
 }
 
 /// Leaves the server, and calls the next one who waits for one.

@@ -4,10 +4,11 @@
 use super::{For, Progress, Step};
 use crate::connection::context::{Ctx, TicketKey};
 use crate::connection::pair::Pair;
-use crate::error::{Break, Flaw, Reason, Side};
+use crate::error::{Blame, Break, Flaw, Reason, Side};
 use crate::policy::service::Service;
 use crate::policy::tls_client::FromClient;
 use crate::stream::tls::{Handshake, Session};
+use std::io;
 use std::sync::Arc;
 
 pub const STEP: Step = Step { name: "the TLS handshake with the server", run, expired };
@@ -35,7 +36,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
 
 /// A session for this server, resuming the newest one there is.
 fn session(pair: &mut Pair, service: &Service, ctx: &Ctx) -> Result<Session, Reason> {
-    let failed = |text: String| Reason::Handshake(Side::Server, Flaw::Other, text.into());
+    let failed = |text: String| Reason::System(io::Error::other(text));
     let route = &service.routes[pair.facts.route];
     let Some(policy) = &route.connect_tls else { return Err(failed("no TLS is configured".to_owned())) };
     let protocol = protocol(pair);
@@ -72,6 +73,31 @@ fn check_protocol(pair: &mut Pair, service: &Service) -> Result<Progress, Reason
     }
     let text = format!("the server did not agree on \"{}\", which the client speaks", wanted.escape_ascii());
     Err(Reason::Handshake(Side::Server, Flaw::NoSharedAlpn, text.into()))
+}
+
+/// What a handshake that failed so is due to: a server that was asked for what the client asks for answers for that as well.
+pub(super) fn due_to(pair: &Pair, service: &Service, flaw: Flaw) -> Blame {
+    let policy = service.routes.get(pair.facts.route).and_then(|route| route.connect_tls.as_ref());
+    let protocol = pair.facts.alpn.first().map(|protocol| &**protocol);
+    let client = FromClient { name: pair.facts.server_name.as_deref(), protocol };
+    let wanted = policy.map(|policy| policy.wanted(client)).unwrap_or_default();
+    match flaw {
+        Flaw::NoSharedAlpn | Flaw::Alert if wanted.name.is_some() || wanted.protocol.is_some() => {
+            Blame::Client
+        }
+        // Which certificate it shows goes by the name.
+        Flaw::WrongName
+        | Flaw::WrongKey
+        | Flaw::UnknownCa
+        | Flaw::CertificateExpired
+        | Flaw::CertificateRevoked
+        | Flaw::BadCertificate
+            if wanted.name.is_some() =>
+        {
+            Blame::Nobody
+        }
+        _ => Blame::Server,
+    }
 }
 
 /// Under which key sessions with this connection's server are kept; none where it speaks no TLS.

@@ -2,9 +2,9 @@
 //! Lets a connection in where the service, or its route, has a `limit`: before anything is read of it, and before anything is
 //! done for a route. Its place stays with it until it has gone.
 //!
-//! Who is refused is told at once: where TLS is expected by the alert internal_error, which RFC 8446 section 6.2 has for what
-//! has nothing to do with the peer, such as want of memory. Not here: what is counted (`policy/quota.rs`), limits of one source
-//! (`handshake/rules.rs`).
+//! Who is refused is told at once: where it is to begin with TLS by the alert internal_error, which RFC 8446 section 6.2 has
+//! for what has nothing to do with the peer, such as want of memory. Not here: what is counted (`policy/quota.rs`), limits of
+//! one source (`handshake/rules.rs`).
 
 use super::alert::Alert;
 use super::peek_hello::tls_is_done;
@@ -32,8 +32,8 @@ fn service(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress
         if let Some(stats) = pair.stays.service() {
             stats.add(ctx.worker, Counter::Limited, 1);
         }
-        // Nothing was read: what it will say is known by the configuration alone.
-        if service.peek == Peek::Tls {
+        // Nothing was read: what it will say is known by the configuration alone. Who begins in clear expects no alert.
+        if service.peek == Peek::Tls && service.starttls.is_none() {
             pair.client.write(&Alert::InternalError.record(), &mut ctx.buffers.scratch);
         }
         Reason::Limit(excess, None)

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the server is the one that the client names: asks a task thread for its addresses, and keeps those that may be
-//! connected to. What is kept here is what connect goes to; no name is looked up a second time.
+//! Where the server is the one that the client names, in whatever way: asks a task thread for its addresses, if that name may
+//! be asked for, and keeps those that may be connected to, as many as a server has. What is kept here is what connect goes to; no name is looked up a
+//! second time.
 
 use super::{Progress, Step};
 use crate::connection::context::{Ctx, OwnAddresses, Question};
 use crate::connection::pair::{Pair, Resolve};
 use crate::error::Reason;
+use crate::policy::resolved::ADDRESSES;
 use crate::policy::service::Service;
 use crate::policy::target::{Requested, leads_to};
 use crate::policy::upstream::Server;
 use crate::sys::address::Address;
 use crate::sys::socket;
-use std::net::{IpAddr, SocketAddr};
+use crate::wire::destination::{Destination, Host};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,15 +32,17 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         ));
     };
     let port = requested.port.or(pair.facts.asked_port).unwrap_or_default();
-    let found = match (pair.answer.take(), name.parse::<IpAddr>()) {
+    let to = Destination::known(&name, port);
+    requested.permits_asking(&to).map_err(|why| Reason::Target(why.into()))?;
+    let found = match (pair.answer.take(), to.host) {
         (Some(answer), _) => {
             if let Some(Resolve::Asked(at)) = pair.facts.resolve {
                 pair.facts.resolve = Some(Resolve::Took(ctx.stamp().wrapping_sub(at)));
             }
             answer.map_err(|error| Reason::Resolve(format!("{name}: {error}").into()))?
         }
-        (None, Ok(address)) => Box::new([SocketAddr::new(address, port)]),
-        (None, Err(_)) => {
+        (None, Host::Ip(address)) => Box::new([SocketAddr::new(address, port)]),
+        (None, Host::Name(_)) => {
             let Some(key) = pair.key else { return Err(Reason::Resolve("nobody could be answered".into())) };
             let patience = service.timeouts.connect;
             let until = ctx.now + patience.min(LONGEST_PATIENCE);
@@ -57,7 +62,7 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
         let called = format!("{name}:{}", address.port()).into();
         Server::new(called, Address::Inet(address), Some(name.clone()), Arc::clone(&route.upstream.named))
     };
-    let servers: Arc<[Server]> = found.iter().copied().filter(may_be).map(server).collect();
+    let servers: Arc<[Server]> = found.iter().copied().filter(may_be).take(ADDRESSES).map(server).collect();
     if servers.is_empty() {
         let first = found.first().map_or_else(String::new, SocketAddr::to_string);
         return Err(Reason::Target(format!("{name} is {first}, which may not be connected to").into()));

@@ -6,7 +6,7 @@
 //! request is consumed, and what it has said behind it is the server's; where users are configured nobody gets further than
 //! a login that is none of theirs.
 //!
-//! Not here: the messages (`wire/`), which addresses may be connected to (`resolve.rs`).
+//! Not here: the messages (`wire/`), what may be asked for and connected to (`resolve.rs`).
 
 use super::early::{self, MORE, Stop};
 use super::{Progress, Step, client_too_slow};
@@ -15,7 +15,6 @@ use crate::connection::pair::{Awaits, Pair};
 use crate::error::{Flaw, Reason, Side};
 use crate::policy::service::Service;
 use crate::policy::socks::Users;
-use crate::policy::target::Requested;
 use crate::wire::destination::Destination;
 use crate::wire::socks5::{self, Login, Method, Methods};
 use crate::wire::{Parsed, http_connect, socks4};
@@ -37,9 +36,6 @@ enum Said {
 
 fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Reason> {
     let users = service.users.as_ref();
-    let Some(requested) = &service.routes[pair.facts.route].upstream.requested else {
-        return Ok(Progress::Done);
-    };
     loop {
         let stage = pair.client.stage;
         let (said, length) = match early::read_until(pair, ctx, |bytes| parse(stage, bytes)) {
@@ -91,7 +87,8 @@ fn run(pair: &mut Pair, service: &Service, ctx: &mut Ctx) -> Result<Progress, Re
                 return Err(bad("it asks for what there is not, instead of CONNECT"));
             }
         };
-        return take(asked, requested, pair);
+        take(asked, pair);
+        return Ok(Progress::Done);
     }
 }
 
@@ -141,20 +138,11 @@ fn check_http_login(
 }
 
 /// Makes facts of what it asks for. From here on it waits for an answer.
-fn take(
-    (to, awaits): (Destination, Awaits),
-    requested: &Requested,
-    pair: &mut Pair,
-) -> Result<Progress, Reason> {
+fn take((to, awaits): (Destination, Awaits), pair: &mut Pair) {
     pair.client.stage = 0;
     pair.facts.awaits = awaits;
-    let may = requested.permits_asking(&to);
     pair.facts.server_name = Some(to.host.to_string().into());
     pair.facts.asked_port = Some(to.port);
-    match may {
-        Ok(()) => Ok(Progress::Done),
-        Err(why) => Err(Reason::Target(format!("{to}: {why}").into())),
-    }
 }
 
 /// Answers what the kernel's buffer of a new socket has room for.

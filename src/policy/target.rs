@@ -39,22 +39,23 @@ impl Requested {
     /// Whether a client may ask for that at all, wherever it leads.
     ///
     /// # Errors
-    /// What is not allowed.
-    pub fn permits_asking(&self, to: &Destination) -> Result<(), &'static str> {
+    /// What is asked for, and what of it is not allowed.
+    pub fn permits_asking(&self, to: &Destination) -> Result<(), String> {
         if !self.ports.is_empty() && !self.ports.iter().any(|ports| ports.contains(&to.port)) {
-            return Err("that port may not be connected to");
+            return Err(format!("{to}: that port may not be connected to"));
         }
         let known = match &to.host {
             _ if self.names.is_empty() => true,
             Host::Name(name) => self.names.iter().any(|pattern| pattern.matches(name)),
             Host::Ip(ip) => self.allows(*ip),
         };
-        if known { Ok(()) } else { Err("that name may not be connected to") }
+        if known { Ok(()) } else { Err(format!("{to}: that name may not be connected to")) }
     }
 
-    /// Whether `address` may be connected to, our own listeners apart.
+    /// Whether `address` may be connected to, our own listeners apart. The unspecified address never is: the kernel takes
+    /// it for this machine, as which nobody has named it.
     pub fn permits(&self, address: IpAddr) -> bool {
-        self.allows(address) || is_public(address)
+        !leads_to(address).is_unspecified() && (self.allows(address) || is_public(address))
     }
 }
 
@@ -202,5 +203,17 @@ mod tests {
         }
         assert!(!requested.permits("10.0.0.1".parse().unwrap()));
         assert!(requested.permits("1.1.1.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_unspecified_address_is_never_permitted() {
+        let allow = Networks::new(["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()]);
+        let requested = Requested { allow, ..Requested::at(443) };
+        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0", "64:ff9b::", "2002::"] {
+            assert!(!requested.permits(text.parse().unwrap()), "{text}");
+        }
+        for text in ["127.0.0.1", "::1", "10.0.0.1"] {
+            assert!(requested.permits(text.parse().unwrap()), "{text}");
+        }
     }
 }

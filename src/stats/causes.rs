@@ -208,7 +208,7 @@ impl Cause {
             Reason::Resolve(_) => Self::ResolveFailed,
             Reason::Target(_) => Self::ForbiddenTarget,
             Reason::Via(_) => Self::ProxyFailed,
-            Reason::Unconfirmed(_) => Self::Unconfirmed,
+            Reason::Unconfirmed(..) => Self::Unconfirmed,
             Reason::Connect(_) => Self::ConnectFailed,
             Reason::Killed => Self::Killed,
             Reason::Stopped => Self::Stopped,

@@ -4,6 +4,7 @@
 
 use super::{Got, Put, Sink, Source};
 use crate::error::Break;
+use crate::sys::passing::Passed;
 use crate::sys::socket::Socket;
 use std::io;
 
@@ -27,6 +28,8 @@ enum Mark {
     None,
     /// It comes with what is read next.
     Expected,
+    /// It came, and there was no descriptor for it.
+    Lost,
     There(Socket),
 }
 
@@ -50,7 +53,7 @@ impl RawStream {
     pub fn read_early(&mut self, buffer: &mut [u8]) -> Got {
         let got = match self.mark {
             Mark::Expected => self.receive_marked(buffer),
-            Mark::None | Mark::There(_) => receive(&self.socket, buffer),
+            Mark::None | Mark::Lost | Mark::There(_) => receive(&self.socket, buffer),
         };
         self.early.extend_from_slice(&buffer[..got.bytes]);
         got
@@ -64,6 +67,11 @@ impl RawStream {
     /// Whether the mark has not come that would tell an end apart, over a socket that needs one.
     pub fn lacks_mark(&self) -> bool {
         !matches!(self.mark, Mark::There(_)) && self.socket.is_unix()
+    }
+
+    /// Whether it lacks the mark because there was no descriptor for it.
+    pub fn lost_mark(&self) -> bool {
+        matches!(self.mark, Mark::Lost)
     }
 
     /// From now on ends are told over `mark`.
@@ -83,15 +91,17 @@ impl RawStream {
     pub fn end_is_in_order(&self) -> bool {
         match &self.mark {
             Mark::There(mark) => mark.recv(&mut [0]).is_ok_and(|bytes| bytes == IN_ORDER.len()),
-            Mark::None | Mark::Expected => true,
+            Mark::None | Mark::Expected | Mark::Lost => true,
         }
     }
 
     fn receive_marked(&mut self, buffer: &mut [u8]) -> Got {
         match self.socket.recv_with(buffer) {
             Ok((bytes, passed)) => {
-                if let Some(mark) = passed {
-                    self.mark = Mark::There(mark);
+                match passed {
+                    Passed::Socket(mark) => self.mark = Mark::There(mark),
+                    Passed::Lost => self.mark = Mark::Lost,
+                    Passed::Nothing => {}
                 }
                 Got { bytes, then: if bytes == 0 { Source::Shut } else { Source::More } }
             }

@@ -16,6 +16,7 @@ pub mod listening;
 pub mod openssl;
 pub mod options;
 pub mod outgoing;
+pub mod passing;
 pub mod process;
 pub mod random;
 pub mod signals;

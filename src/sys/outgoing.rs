@@ -98,11 +98,30 @@ fn bind(fd: &OwnedFd, family: Family, from: From) -> io::Result<()> {
 
 /// Whether another port is worth a try after that error.
 pub fn is_taken(error: &io::Error) -> bool {
-    let number = error.raw_os_error().or_else(|| {
-        let unset = error.get_ref()?.downcast_ref::<Unset>()?;
-        unset.error.raw_os_error()
-    });
+    let number = error.raw_os_error().or_else(|| unset(error)?.error.raw_os_error());
     matches!(number, Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL))
+}
+
+/// Whether a connect failed for something that this machine lacks (connect(2), socket(2)), or an option that it could not
+/// be given: that says nothing of the peer.
+pub fn is_our_lack(error: &io::Error) -> bool {
+    let lacks = matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EADDRNOTAVAIL
+                | libc::EADDRINUSE
+        )
+    );
+    lacks || unset(error).is_some()
+}
+
+/// The option that could not be set, if it is that.
+fn unset(error: &io::Error) -> Option<&Unset> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]
@@ -145,8 +164,16 @@ mod tests {
     fn an_address_that_is_not_ours_or_of_another_family_is_told_by_name() {
         let listening = listening();
         let error = plainly(&listening.address, From::Address([192, 0, 2, 1].into())).unwrap_err();
-        assert!(error.to_string().starts_with("`source`: "), "{error}");
+        assert!(error.to_string().starts_with("`source`: ") && is_our_lack(&error), "{error}");
         let error = plainly(&listening.address, From::Address(std::net::Ipv6Addr::LOCALHOST.into()));
-        assert!(error.unwrap_err().to_string().starts_with("`source`: "));
+        let error = error.unwrap_err();
+        assert!(error.to_string().starts_with("`source`: ") && is_our_lack(&error), "{error}");
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_told_from_what_the_peer_does() {
+        for (number, ours) in [(libc::EMFILE, true), (libc::EADDRINUSE, true), (libc::ECONNREFUSED, false)] {
+            assert_eq!(is_our_lack(&io::Error::from_raw_os_error(number)), ours, "{number}");
+        }
     }
 }

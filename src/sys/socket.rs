@@ -2,18 +2,18 @@
 //! A stream socket that owns its descriptor: connecting, moving bytes, ending.
 //!
 //! Every call is non-blocking and keeps the kernel's own error. Nothing here knows of TLS, channels or policy. Not here:
-//! listening (listening.rs), what sockets can be told (options.rs), where from they connect (outgoing.rs).
+//! listening (listening.rs), what sockets can be told (options.rs), where from they connect (outgoing.rs), how they go from
+//! process to process (passing.rs).
 
 use super::address::Address;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
-    SockaddrLike, SockaddrStorage, UnixAddr, sockopt,
+    self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
+    sockopt,
 };
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
 const TCP_CLOSE: u8 = 7;
@@ -101,36 +101,6 @@ impl Socket {
     /// Whether it leads to a process on this machine through the file system or an abstract name (unix(7)).
     pub fn is_unix(&self) -> bool {
         self.local_address().is_ok_and(|address| !matches!(address, Address::Inet(_)))
-    }
-
-    /// Sends bytes and, with the first of them, another socket (SCM_RIGHTS, unix(7)); over a unix socket only.
-    pub fn send_with(&self, bytes: &[u8], passed: &Self) -> io::Result<usize> {
-        let descriptors = [passed.0.as_raw_fd()];
-        let control = [ControlMessage::ScmRights(&descriptors)];
-        let parts = [IoSlice::new(bytes)];
-        Ok(socket::sendmsg::<()>(self.0.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
-    }
-
-    /// Receives bytes and a descriptor, if one was passed with them: it is taken for a socket, and whatever else it is,
-    /// every call on it fails.
-    pub fn recv_with(&self, into: &mut [u8]) -> io::Result<(usize, Option<Self>)> {
-        let mut control = nix::cmsg_space!([RawFd; 1]);
-        let mut parts = [IoSliceMut::new(into)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = socket::recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-        let bytes = message.bytes;
-        let mut passed = None;
-        for control in message.cmsgs()? {
-            let ControlMessageOwned::ScmRights(descriptors) = control else { continue };
-            for descriptor in descriptors {
-                // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
-                let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
-                // Whatever the sender thought of: no call on it may wait.
-                fcntl(&owned, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                passed.get_or_insert(Self(owned));
-            }
-        }
-        Ok((bytes, passed))
     }
 
     /// The address at which the peer reached us.
@@ -223,21 +193,6 @@ pub fn is_local(ip: IpAddr) -> bool {
         socket.local_addr()
     });
     ip.is_loopback() || from.is_ok_and(|from| from.ip() == ip)
-}
-
-/// Whether a connect failed for something that this machine lacks (connect(2), socket(2)): that says nothing of the peer.
-pub fn is_our_lack(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EADDRNOTAVAIL
-                | libc::EADDRINUSE
-        )
-    )
 }
 
 /// The size of what is handed to the kernel, as it counts.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one tunnel tells the tunnel before it, ahead of everything else: that the server behind it has been reached, or
-//! why it has not.
+//! why it has not, and whether that is the client's matter.
 //!
 //! A sender asks for it in its PROXY header, with a TLV of the range for private use. The answer is one frame: the magic
 //! number, the version, a status, the length of a text in two bytes (big-endian), the text (UTF-8). A frame of success has
@@ -21,6 +21,10 @@ pub enum Confirmation {
     Reached,
     /// It is not, and why; nothing follows.
     Failed(Box<str>),
+    /// The same, for what the client is or asks for.
+    Refused(Box<str>),
+    /// The same, for want of a place, which another tunnel may have.
+    Full(Box<str>),
 }
 
 /// A frame. Of a longer text, what fits.
@@ -28,6 +32,8 @@ pub fn write(confirmation: &Confirmation) -> Vec<u8> {
     let (status, text) = match confirmation {
         Confirmation::Reached => (REACHED, ""),
         Confirmation::Failed(text) => (FAILED, &**text),
+        Confirmation::Refused(text) => (REFUSED, &**text),
+        Confirmation::Full(text) => (FULL, &**text),
     };
     let end = (0..=text.len().min(MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end));
     let text = text.get(..end.unwrap_or(0)).unwrap_or_default();
@@ -47,12 +53,14 @@ pub fn parse(bytes: &[u8]) -> Parsed<Confirmation> {
     if version != VERSION {
         return Parsed::Bad("a confirmation of another version");
     }
-    if length > MAX_TEXT || !matches!((status, length), (REACHED, 0) | (FAILED, _)) {
+    if length > MAX_TEXT || !matches!((status, length), (REACHED, 0) | (FAILED | REFUSED | FULL, _)) {
         return Parsed::Bad("a malformed confirmation");
     }
     let Some(text) = bytes.get(FIXED..FIXED + length) else { return Parsed::More };
     let found = match (status, std::str::from_utf8(text)) {
         (REACHED, _) => Confirmation::Reached,
+        (REFUSED, Ok(text)) => Confirmation::Refused(text.into()),
+        (FULL, Ok(text)) => Confirmation::Full(text.into()),
         (_, Ok(text)) => Confirmation::Failed(text.into()),
         _ => return Parsed::Bad("the text of a confirmation is not UTF-8"),
     };
@@ -80,6 +88,8 @@ const VERSION: u8 = 1;
 const FIXED: usize = 8;
 const REACHED: u8 = 0;
 const FAILED: u8 = 1;
+const REFUSED: u8 = 2;
+const FULL: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +103,8 @@ mod tests {
             Confirmation::Failed("".into()),
             Confirmation::Failed("connect-failed: db:5432: Connection refused (os error 111)".into()),
             Confirmation::Failed("x".repeat(MAX_TEXT).into()),
+            Confirmation::Refused("rejected: rule \"strangers\"".into()),
+            Confirmation::Full("limit-rate".into()),
         ] {
             let frame = write(&confirmation);
             let mut taken = 0;
@@ -126,7 +138,7 @@ mod tests {
             b"\xf4TNx",
             b"\xf4TNC\x02\0\0\0",
             b"\xf4TNC\x01\0\0\x01",
-            b"\xf4TNC\x01\x02\0\0",
+            b"\xf4TNC\x01\x04\0\0",
             b"\xf4TNC\x01\x01\x04\x01",
             b"\xf4TNC\x01\x01\0\x01\xff",
         ] {

@@ -34,6 +34,11 @@ impl Destination {
         Self::of(host(name)?, port)
     }
 
+    /// The host that a client has named, in the form in which such names are kept: an IPv6 address without brackets.
+    pub fn known(name: &str, port: u16) -> Self {
+        Self { host: name.parse().map_or_else(|_| Host::Name(name.into()), Host::Ip), port }
+    }
+
     /// # Errors
     /// A port that is none.
     pub fn of(host: Host, port: u16) -> Result<Self, &'static str> {

@@ -88,6 +88,19 @@ fn who_is_answered_or_not_looked_at_gets_no_route() {
 }
 
 #[test]
+fn a_name_that_may_not_be_asked_for_is_told() {
+    let tunnel = Tunnel::start(
+        "[[service]]\nname = \"by-name\"\npeek = \"tls\"\naccept = \"127.0.0.1:0\"\n\
+         connect = { address = \"*:443\", names = [\"*.allowed.test\"] }\n",
+    );
+    let said = text(&explain(&tunnel.config_file(), &["-s", "by-name", "--sni", "www.allowed.test"]));
+    assert!(said.contains("www.allowed.test:443, resolved for each connection"), "{said}");
+    let said = text(&explain(&tunnel.config_file(), &["-s", "by-name", "--sni", "www.other.test"]));
+    let why = "ends there  route default: www.other.test:443: that name may not be connected to";
+    assert!(said.contains(why) && !said.contains("resolved for each connection"), "{said}");
+}
+
+#[test]
 fn a_program_can_read_it() {
     let (pki, backend) = (Pki::new(), Backend::echo(Listening::default()));
     let tunnel = Tunnel::start(&services(&pki, backend.address()));

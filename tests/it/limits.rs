@@ -166,6 +166,45 @@ fn a_low_limit_at_start_is_reckoned_with() {
     process.stop();
 }
 
+/// Over a unix socket a confirmation brings a descriptor with it, on both ends: who has none for that waits as well.
+#[test]
+fn marks_beside_connections_are_reckoned_with() {
+    let backend = Backend::echo(Listening::default());
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", dir.path().join("second").display());
+    let start = |service: &str| {
+        let place = Place::new(&format!(
+            "[global]\nlog = {{ target = \"stderr\" }}\nworkers = 1\nmax_connections = 20000\n\n[[service]]\n{service}\n"
+        ));
+        let mut process = place.start_under(&["prlimit", "--nofile=128:128"], &[]);
+        process.wait_started();
+        (process, place)
+    };
+    let (mut second, _place) = start(&format!(
+        "name = \"out\"\naccept = {{ address = \"{socket}\", proxy_protocol = {{ confirm = true }} }}\n\
+         connect = \"{}\"",
+        backend.address()
+    ));
+    let (mut first, _place) = start(&format!(
+        "name = \"web\"\naccept = \"127.0.0.1:0\"\n\
+         connect = {{ address = \"{socket}\", send_proxy = {{ version = \"v2\", confirm = true }} }}"
+    ));
+    let address = first.log.address("web");
+    let clients: Vec<_> = (0..60)
+        .map(|_| {
+            let mut client = Peer::plain(address);
+            client.send(b"x");
+            client
+        })
+        .collect();
+    // Whoever goes makes room for the next one.
+    for (number, mut client) in clients.into_iter().enumerate() {
+        assert_eq!(client.receive(1), b"x", "client {number}");
+    }
+    first.stop();
+    second.stop();
+}
+
 /// Runs clients while accept4 fails as `inject` says, `failing` of them at once; `None` where tracing is impossible.
 fn with_injection(rig: &Rig<u64>, inject: &str, clients: usize) -> Option<Strace> {
     let options = ["-e", "trace=accept4", "-e", inject];

@@ -12,6 +12,7 @@
 #[allow(dead_code, unused_imports, reason = "offers more than any one set of tests uses")]
 mod harness;
 
+mod blame;
 mod certificates;
 mod chains;
 mod checks;

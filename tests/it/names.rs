@@ -224,6 +224,30 @@ fn a_server_none_of_whose_addresses_answers_has_failed() {
     tunnel.wait_reason("connect-failed");
 }
 
+/// Whoever a name belongs to does not decide on how often and how long we try.
+#[test]
+fn of_a_name_that_a_client_asks_for_not_all_addresses_are_tried() {
+    let port = free_port();
+    let _server = says("127.0.0.99", port, "here");
+    let names = NameServer::new(|asked| {
+        let refusing = if asked.name.starts_with("eight") { 8 } else { 2 };
+        let all: Vec<_> = (0..refusing).map(|number| local(2 + number)).chain([local(99)]).collect();
+        asked.addresses(60, &all)
+    });
+    let connect =
+        format!("peek = \"http\"\nconnect = {{ address = \"*:{port}\", allow = [\"127.0.0.0/8\"] }}");
+    for (retries, host, is_reached) in
+        [("", "two", true), ("", "eight", false), ("retries = 2", "two", true), ("retries = 1", "two", false)]
+    {
+        let tunnel = Tunnel::start(&config(&[&names], "", &format!("{connect}\n{retries}")));
+        let mut client = Peer::plain(tunnel.address("web"));
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}.example\r\n\r\n").as_bytes());
+        client.receive_all();
+        let closed = tunnel.wait_closed(1);
+        assert_eq!(closed[0].get("reason") != "connect-failed", is_reached, "{}", closed[0].text);
+    }
+}
+
 #[test]
 fn several_addresses_become_several_servers_where_that_is_asked_for() {
     let port = free_port();

@@ -55,6 +55,31 @@ fn tls_goes_through_to_the_name_in_the_hello() {
     assert_eq!(tunnel.wait_closed(1)[0].get("sni"), "localhost");
 }
 
+/// A list of names holds however the client says its name, and before anybody is asked for it.
+#[test]
+fn only_listed_names_are_connected_to() {
+    let backend = Backend::echo(Listening::default());
+    let port = backend.address().port();
+    let service = |name: &str, peek: &str, listed: &str| {
+        format!(
+            "[[service]]\nname = \"{name}\"\npeek = \"{peek}\"\naccept = \"127.0.0.1:0\"\n\
+             connect = {{ address = \"*:{port}\", allow = [\"127.0.0.0/8\", \"::1\"], names = [\"{listed}\"] }}\n"
+        )
+    };
+    let services =
+        [("ours", "http", "localhost"), ("web", "http", "*.allowed.test"), ("tls", "tls", "*.allowed.test")];
+    let tunnel = Tunnel::start(&services.map(|(name, peek, listed)| service(name, peek, listed)).concat());
+    assert!(ask(tunnel.address("ours"), "LocalHost").0.starts_with(b"GET"));
+    assert!(ask(tunnel.address("web"), "127.0.0.1").0.starts_with(b"GET"), "`allow` has that address");
+    let (answer, end) = ask(tunnel.address("web"), "localhost");
+    assert!(answer.is_empty() && end != End::Clean, "{answer:?} {end:?}");
+    assert!(TlsClient::new(&Pki::new()).connect(tunnel.address("tls")).is_err());
+    let lines = tunnel.wait_closed(4);
+    let refused: Vec<_> = lines.iter().filter(|line| line.get("reason") == "forbidden-target").collect();
+    assert_eq!(refused.iter().map(|line| line.get("service")).collect::<Vec<_>>(), ["web", "tls"]);
+    assert_eq!(backend.accepted(), 2);
+}
+
 /// Nobody reaches our own network through us, in whatever way the address is written.
 #[test]
 fn only_public_addresses_are_connected_to_unless_allowed() {
@@ -91,6 +116,21 @@ fn a_service_never_connects_to_itself() {
         let (answer, end) = ask(SocketAddr::from(([127, 0, 0, 1], port)), "127.0.0.1");
         assert!(answer.is_empty() && end != End::Clean, "{listen}: {answer:?} {end:?}");
         assert_eq!(tunnel.wait_closed(1)[0].get("reason"), "forbidden-target");
+    }
+}
+
+/// The address that the kernel takes for this machine is no way around that, whatever is allowed.
+#[test]
+fn the_unspecified_address_leads_nowhere() {
+    let port = free_address().port();
+    let tunnel = Tunnel::start(&by_host(&format!("*:{port}"), port, "\"0.0.0.0/0\", \"::/0\""));
+    let hosts = ["0.0.0.0", "[::]", "[::ffff:0.0.0.0]"];
+    for host in hosts {
+        let (answer, end) = ask(SocketAddr::from(([127, 0, 0, 1], port)), host);
+        assert!(answer.is_empty() && end != End::Clean, "{host}: {answer:?} {end:?}");
+    }
+    for line in tunnel.wait_closed(hosts.len()) {
+        assert_eq!(line.get("reason"), "forbidden-target", "{}", line.text);
     }
 }
 

@@ -484,3 +484,15 @@ fn who_is_rejected_ahead_of_starttls_is_sent_no_alert() {
     assert_eq!(Peer::plain(tunnel.address("smtp")).receive_all().0, b"");
     tunnel.wait_reason("rejected");
 }
+
+#[test]
+fn who_finds_no_place_ahead_of_starttls_is_sent_no_alert() {
+    let pki = Pki::new();
+    let backend = Backend::echo(Listening::default());
+    let limit = "limit = { max_connections = 1 }\n";
+    let tunnel = Tunnel::start(&(service("smtp", &serving(&pki, "smtp"), backend.address(), "") + limit));
+    let mut first = Peer::plain(tunnel.address("smtp"));
+    read_until(&mut first, b"\r\n");
+    assert_eq!(Peer::plain(tunnel.address("smtp")).receive_all().0, b"");
+    tunnel.wait_reason("limit-connections");
+}

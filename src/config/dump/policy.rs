@@ -199,7 +199,7 @@ impl Connect {
         let outgoing = connect.outgoing.as_ref();
         Self {
             address: connect.addresses.iter().map(address).collect(),
-            expand: connect.expand,
+            expand: connect.expand.map(|at| at.value),
             allow: connect.allow.as_ref().map(networks),
             names: connect.names.iter().map(ToString::to_string).collect(),
             ports: connect.ports.iter().map(format_ports).collect(),

@@ -80,7 +80,7 @@ impl Server {
         Self {
             name: (server.name.value != server.endpoint.text.value).then(|| server.name.value.clone()),
             address: address(&server.endpoint),
-            expand: server.expand,
+            expand: server.expand.map(|at| at.value),
             weight: server.weight,
             backup: server.backup,
             max_connections: server.max_connections,

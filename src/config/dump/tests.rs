@@ -71,7 +71,6 @@ from = ["10.0.0.0/8", "::ffff:192.0.2.0/120", "file:lbs.txt"]
 others = "direct"
 [service.connect]
 address = ["localhost:2", "[::1]:3"]
-expand = 2
 starttls = "imap"
 opportunistic = true
 source = ["127.0.0.1:1000-1999", "::1"]
@@ -197,6 +196,10 @@ mode = "socks"
 socks = { users = "users" }
 accept = "*:4"
 connect = { address = "*:*", names = ["*.example.org", "a"], ports = [443, "8000-8999"] }
+[[service]]
+name = "several"
+accept = "*:5"
+connect = { address = "localhost:2", expand = 2 }
 [[service]]
 name = "chained"
 accept = { address = "unix:second", proxy_protocol = { confirm = true } }

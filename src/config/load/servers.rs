@@ -62,7 +62,7 @@ impl Loader<'_> {
             None => check.cloned(),
         };
         let own: Vec<_> = connect.servers.iter().map(&mut own).collect();
-        let mut found = |endpoint: &Endpoint, name: &str, expand: Option<usize>| -> Vec<Server> {
+        let mut found = |endpoint: &Endpoint, name: &str, expand: Option<At<usize>>| -> Vec<Server> {
             let tls_name = server_name.clone().or_else(|| endpoint.target.host());
             let tls_name: Option<Box<str>> = tls_name.as_deref().map(Into::into);
             // Through a proxy it is the proxy that is connected to, and asked for the server by name.
@@ -72,8 +72,8 @@ impl Loader<'_> {
                 destination: destination.clone(),
                 ..Server::new(name, place, tls_name.clone(), Arc::default())
             };
-            let (reached, expand) = via.map_or((endpoint, expand), |via| (&via.endpoint, None));
-            self.places(reached, name, expand).into_iter().map(server).collect()
+            let reached = via.map_or(endpoint, |via| &via.endpoint);
+            self.places(reached, name, expand.map(|at| at.value)).into_iter().map(server).collect()
         };
         let listed = connect
             .addresses

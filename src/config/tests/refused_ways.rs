@@ -44,6 +44,17 @@ const CONNECTS: &[Bad] = &[
         "4:23: error: a unix socket cannot be reached through a proxy",
     ),
     (
+        r#"{ address = "h:1", expand = 2, proxy = { kind = "http", address = "p:1" } }"#,
+        "4:39: error: `expand` where `connect` goes through a `proxy`",
+    ),
+    (
+        r#"{ proxy = { kind = "http", address = "p:1" } }
+[[service.server]]
+address = "h:1"
+expand = 2"#,
+        "7:10: error: `expand` where `connect` goes through a `proxy`",
+    ),
+    (
         r#"{ address = "h:1", send_proxy = { version = "v1", confirm = true } }"#,
         "4:71: error: `confirm` with version 1, in which nothing can be asked for",
     ),
@@ -102,19 +113,26 @@ const SOCKS: &[Bad] = &[
     ("connect = \"*:*\"\nsocks = \"users\"", "6:9: error: `socks` must be a table, not a string"),
 ];
 
-/// The `accept` of a service that is asked to confirm.
+/// A service that is asked to confirm, behind its name.
 const CONFIRMS: &[Bad] = &[
     (
-        "accept = { address = \"unix:a\", proxy_protocol = { confirm = true }, tls = { certificate = \"c\" } }",
+        "accept = { address = \"unix:a\", proxy_protocol = { confirm = true }, tls = { certificate = \"c\" } }\n\
+         connect = \"h:1\"",
         "3:49: error: `confirm`, but TLS is terminated here: service \"a\" must reach its server before it reads",
     ),
     (
-        "accept = { address = \"unix:a\", proxy_protocol = { confirm = true } }\npeek = \"http\"",
+        "accept = { address = \"unix:a\", proxy_protocol = { confirm = true } }\npeek = \"http\"\n\
+         connect = \"h:1\"",
         "3:49: error: `confirm`, but the name that routes is what the client says first: service \"a\" must reach its \
          server before it reads",
     ),
     (
-        "accept = { address = \"unix:a\", proxy_protocol = { confirm = 1 } }",
+        "accept = { address = \"unix:a\", proxy_protocol = { confirm = true } }\nmode = \"socks\"\nconnect = \"*:*\"",
+        "3:49: error: `confirm`, but in this mode the client says first where it goes: service \"a\" must reach its \
+         server before it reads",
+    ),
+    (
+        "accept = { address = \"unix:a\", proxy_protocol = { confirm = 1 } }\nconnect = \"h:1\"",
         "3:61: error: `confirm` must be true or false, not an integer",
     ),
 ];
@@ -131,7 +149,7 @@ fn each_mistake_is_told_once_at_its_place() {
         ),
         (CONNECTS, &|text| relay(text)),
         (SOCKS, &|text| service(&format!("accept = \"127.0.0.1:1\"\nmode = \"socks\"\n{text}"))),
-        (CONFIRMS, &|text| service(&format!("{text}\nconnect = \"h:1\""))),
+        (CONFIRMS, &|text| service(text)),
     ];
     let mut wrong = Vec::new();
     for (list, whole) in all {
