@@ -9,8 +9,8 @@
 use super::tasks::Tasks;
 use crate::config::Kept;
 use crate::log::{Level, Log};
-use crate::policy::resolved::{Question, Watch};
-use crate::resolver::{Failure, Resolver, Take};
+use crate::policy::resolved::{Question, Targets, Watch};
+use crate::resolver::{Answer, Failure, Resolver, Take};
 use crate::sys::eventfd::EventFd;
 use crossbeam_queue::ArrayQueue;
 use std::collections::{BTreeSet, HashMap};
@@ -47,8 +47,7 @@ struct Report {
     /// Of which configuration.
     configuration: u64,
     name: usize,
-    /// Until when the answer is in time, and whether an address came or went.
-    result: Result<(Instant, bool), Failure>,
+    result: Result<Answer<Targets>, Failure>,
 }
 
 /// Where tasks report.
@@ -104,13 +103,15 @@ impl Keeper {
         &self.reports.bell
     }
 
-    /// Looks after the names of a configuration, and no others any more. What was told while loading is not told again.
+    /// Looks after the names of a configuration, and no others any more. What was told before, or while loading, is not
+    /// told again; what was known before is as old as it was.
     pub fn take(&mut self, resolver: &Arc<Resolver>, names: &[Kept], now: Instant) {
         self.resolver = Arc::clone(resolver);
         // Whoever is still asking reports in vain.
         self.configuration += 1;
         self.in_flight = 0;
-        self.names.clear();
+        let before = self.names.drain(..).map(|name| (name.question.clone(), name));
+        let before: HashMap<Question, Name> = before.collect();
         self.due.clear();
         let mut places: HashMap<&Question, usize> = HashMap::new();
         for Kept { watch, until } in names {
@@ -119,14 +120,19 @@ impl Keeper {
                 name.watches.push(Arc::clone(watch));
                 continue;
             }
-            self.names.push(Name {
-                question: watch.question.clone(),
-                watches: vec![Arc::clone(watch)],
-                good_until: *until,
-                failures: u32::from(until.is_none()),
-                told: until.is_none(),
-            });
-            self.due.insert((until.map_or(now + PAUSE, |until| ahead(now, until)), place));
+            let before = before.get(&watch.question);
+            let (good_until, told, due) = match until {
+                Some(until) => (Some(*until), false, ahead(now, *until)),
+                None if watch.is_usable() => {
+                    let good_until = before.and_then(|name| name.good_until).unwrap_or(now);
+                    (Some(good_until), before.is_some_and(|name| name.told), now)
+                }
+                None => (None, true, now + PAUSE),
+            };
+            let (question, watches) = (watch.question.clone(), vec![Arc::clone(watch)]);
+            let failures = u32::from(good_until.is_none());
+            self.names.push(Name { question, watches, good_until, failures, told });
+            self.due.insert((due, place));
         }
         if self.names.is_empty() {
             self.tasks = None;
@@ -171,16 +177,11 @@ impl Keeper {
 
     /// Has a task ask for a name; none if that cannot be.
     fn ask(&mut self, name: usize, now: Instant) -> Option<()> {
-        let Name { question, watches, .. } = self.names.get(name)?;
-        let (question, watches) = (question.clone(), watches.clone());
+        let question = self.names.get(name)?.question.clone();
         let (resolver, reports) = (Arc::clone(&self.resolver), Arc::clone(&self.reports));
         let configuration = self.configuration;
         let task = move || {
-            let answer = resolver.answer(&question, Take::New, now + BUDGET);
-            let result = answer.map(|answer| {
-                let changed = watches.iter().filter(|watch| watch.take(&answer.found)).count();
-                (answer.until, changed > 0)
-            });
+            let result = resolver.answer(&question, Take::New, now + BUDGET);
             // As many fit as are under way; those of an old configuration may push each other out.
             drop(reports.queue.force_push(Report { configuration, name, result }));
             reports.bell.signal();
@@ -195,9 +196,12 @@ impl Keeper {
         let stale = self.resolver.settings().stale;
         let Some(name) = self.names.get_mut(report.name) else { return };
         let due = match report.result {
-            Ok((until, changed)) => {
+            Ok(Answer { found, until }) => {
+                // Here and not in the task: configurations share watches, and an answer from those whom the one before
+                // asked is none any more. Of all watches, for each is to be filled.
+                let changed = name.watches.iter().filter(|watch| watch.take(&found)).count();
                 let word = if name.told { "name-resolved" } else { "name-changed" };
-                if name.told || changed {
+                if name.told || changed > 0 {
                     name.say(Level::Notice, word, log).send();
                 }
                 (name.good_until, name.failures, name.told) = (Some(until), 0, false);
@@ -239,4 +243,40 @@ impl Name {
 fn ahead(now: Instant, until: Instant) -> Instant {
     let lasts = until.saturating_duration_since(now);
     now + (lasts - (lasts / AHEAD).min(AHEAD_MOST))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test is its own clock")]
+mod tests {
+    use super::*;
+    use crate::policy::resolved::{Addresses, State};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_reload_makes_no_answer_younger_and_tells_no_failure_again() {
+        let mut keeper = Keeper::new().unwrap();
+        let (resolver, log) = (Arc::new(Resolver::default()), Log::to_memory(Level::Error).0);
+        let now = Instant::now();
+        let stale = resolver.settings().stale;
+        let watch = Arc::new(Watch::new(Question::Host("a.example".into(), 1), 1));
+        watch.take(&vec![Addresses::new([([192, 0, 2, 1], 1).into()], 1, false)]);
+        let kept = |until| [Kept { watch: Arc::clone(&watch), until }];
+        keeper.take(&resolver, &kept(Some(now + SECOND)), now);
+        assert!(keeper.due.first().unwrap().0 > now);
+        let fail = |keeper: &mut Keeper, now| {
+            let (configuration, failure) = (keeper.configuration, Failure::NoName("gone".into()));
+            keeper.settle(Report { configuration, name: 0, result: Err(failure) }, now, &log);
+            keeper.names[0].told
+        };
+        assert!(fail(&mut keeper, now + SECOND * 2));
+        keeper.take(&resolver, &kept(None), now + SECOND * 3);
+        assert_eq!(keeper.due.first(), Some(&(now + SECOND * 3, 0)), "it is asked for at once");
+        assert!(keeper.names[0].told);
+        fail(&mut keeper, now + stale);
+        assert_eq!(watch.places[0].state(), State::Stale);
+        keeper.take(&resolver, &kept(None), now + stale);
+        fail(&mut keeper, now + stale + SECOND * 2);
+        assert!(!watch.is_usable());
+    }
 }

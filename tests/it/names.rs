@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers that are reached by name, and a name server that lies, hangs and changes its mind.
 
+use crate::control_socket::ask;
 use crate::harness::{
     A, Asked, Backend, BlackHole, End, Listening, NameServer, Options, Peer, Program, SRV, Tunnel,
     free_address, refusing, service, wait_for,
@@ -90,6 +91,30 @@ fn the_last_answer_is_used_on_while_the_name_server_fails() {
     let says = format!("the name server {} says SERVFAIL", names.address());
     assert_eq!(errors, ["there is no such name", &says]);
     assert!(failures.iter().all(|line| line.get("state") == "resolved"), "{failures:?}");
+}
+
+/// A reload changes nothing about it, neither when it asks others who know no more.
+#[test]
+fn the_last_answer_is_used_on_over_a_reload() {
+    let port = free_port();
+    let _server = says("127.0.0.2", port, "here");
+    let names = NameServer::new(|asked| asked.addresses(1, &[local(2)]));
+    let others = NameServer::new(Asked::no_such_name);
+    let text = |names| config(&[names], "", &format!("connect = \"db.example:{port}\""));
+    let tunnel = Tunnel::start(&text(&names));
+    names.change(Asked::no_such_name);
+    tunnel.wait_log("the failure", |line| line.is("name-failed"));
+    for (reloads, asked) in [&names, &others].into_iter().enumerate() {
+        tunnel.rewrite(&text(asked));
+        tunnel.signal(Signal::SIGHUP);
+        let done = || tunnel.log_lines().iter().filter(|line| line.is("reload-done")).count();
+        wait_for("the reload", || done() > reloads);
+        let before = asked.count("db.example", A);
+        wait_for("questions in vain", || asked.count("db.example", A) >= before + 2);
+        assert_eq!(who(&tunnel), "here");
+    }
+    let told = tunnel.log_lines().iter().filter(|line| line.is("name-failed")).count();
+    assert_eq!(told, 1, "it is one failure");
 }
 
 /// And no longer than `stale` says.
@@ -238,6 +263,31 @@ fn several_addresses_become_several_servers_where_that_is_asked_for() {
     names.change(|asked| asked.addresses(1, &[local(3)]));
     tunnel.wait_log("the change", |line| line.is("name-changed"));
     assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
+}
+
+/// What the operator says of a place is of the address there, and no answer in another order makes it another one's.
+#[test]
+fn a_reload_leaves_every_address_in_its_place() {
+    let port = free_port();
+    let _servers = [says("127.0.0.2", port, "two"), says("127.0.0.3", port, "three")];
+    let names = NameServer::new(|asked| asked.addresses(1, &[local(2), local(3)]));
+    let service = |expand| format!("connect = {{ address = \"db.example:{port}\", expand = {expand} }}");
+    let text = |expand| format!("[control]\nsocket = \"c\"\n{}", config(&[&names], "", &service(expand)));
+    let tunnel = Tunnel::start(&text(2));
+    assert_eq!(who(&tunnel), "two");
+    let answer = ask(&tunnel.dir().join("c"), &format!("disable server web/db.example:{port}#1"));
+    assert_eq!(answer, "\n");
+    names.change(|asked| asked.addresses(1, &[local(3), local(2)]));
+    for (reloads, expand) in [2, 3].into_iter().enumerate() {
+        tunnel.rewrite(&text(expand));
+        tunnel.signal(Signal::SIGHUP);
+        let done = || tunnel.log_lines().iter().filter(|line| line.is("reload-done")).count();
+        wait_for("the reload", || done() > reloads);
+        assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
+        let asked = names.count("db.example", A);
+        wait_for("the next answers", || names.count("db.example", A) >= asked + 3);
+        assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
+    }
 }
 
 /// RFC 2782: those of the lowest priority, and others only when these are gone.
