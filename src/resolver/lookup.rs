@@ -3,13 +3,14 @@
 //!
 //! hosts(5), then DNS; the system's resolver, getaddrinfo(3), only where DNS says that there is no such name or has no
 //! server to ask, since nsswitch.conf(5) may know further sources; and never where the servers are configured, since what
-//! the operator wrote is then all that counts.
+//! the operator wrote is then all that counts. What is written in full is put to all of them in full.
 
 use super::files::{self, ResolvConf};
 use super::transport;
 use super::{ATTEMPTS, Counts, Failure, Resolver, TIMEOUT, Written, clock};
+use crate::sys::names;
 use crate::wire::dns::{Kind, Outcome, Record};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ pub(super) fn host(
             Said::Nothing(reason) => why = reason,
         }
     }
-    if asked.is_configured { Err(Failure::NoName(why.into())) } else { system(name) }
+    if asked.is_configured { Err(Failure::NoName(why.into())) } else { system(name, written) }
 }
 
 /// Asks for the servers of a service.
@@ -196,16 +197,15 @@ impl<'r> Asked<'r> {
     }
 }
 
-/// Asks the system's resolver, which has its own idea of time.
-fn system(name: &str) -> Result<Found, Failure> {
-    // The standard library puts a sentence of its own before the one of gai_strerror(3).
-    const PREFIX: &str = "failed to lookup address information: ";
-    let found = (name, 0).to_socket_addrs().map_err(|error| {
-        let text = error.to_string();
-        Failure::NoName(text.strip_prefix(PREFIX).unwrap_or(&text).into())
+/// Asks the system's resolver, which has its own idea of time, and a search list of its own for all but names that end with
+/// a dot.
+fn system(name: &str, written: Written) -> Result<Found, Failure> {
+    let dot = if written == Written::Elsewhere && !name.ends_with('.') { "." } else { "" };
+    let found = names::addresses(&format!("{name}{dot}"), ADDRESSES).map_err(|unknown| {
+        let failure = if unknown.for_sure { Failure::NoName } else { Failure::Unanswered };
+        failure(unknown.text.into())
     })?;
-    let found = addresses(found.take(ADDRESSES).map(|address| address.ip()));
-    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok((found, None)) }
+    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok((addresses(found), None)) }
 }
 
 fn addresses(found: impl IntoIterator<Item = IpAddr>) -> Vec<Record> {
