@@ -17,8 +17,14 @@ use std::time::{Duration, Instant};
 /// Addresses that the system's resolver may bring.
 const ADDRESSES: usize = 256;
 
-/// Records, and how long they hold where that is known.
-type Found = (Vec<Record>, Option<Duration>);
+/// What there is of a name.
+pub(super) struct Found {
+    pub(super) records: Vec<Record>,
+    /// How long they hold, where that is known.
+    pub(super) lasts: Option<Duration>,
+    /// Of one family; nobody said whether there is the other.
+    pub(super) is_part: bool,
+}
 
 /// What DNS as a whole says of a name.
 enum Said {
@@ -42,11 +48,11 @@ pub(super) fn host(
 ) -> Result<Found, Failure> {
     let listed = files::hosts(&resolver.settings.hosts, name);
     if !listed.is_empty() {
-        return Ok((addresses(listed), None));
+        return Ok(addresses(listed));
     }
     if is_localhost(name) {
         // Never a matter of DNS (RFC 6761 section 6.3).
-        return Ok((addresses([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]), None));
+        return Ok(addresses([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]));
     }
     let asked = Asked::new(resolver, until);
     let mut why = NO_SUCH_NAME;
@@ -175,7 +181,10 @@ impl<'r> Asked<'r> {
             open = rest;
         }
         match nothing {
-            _ if !records.is_empty() => Said::Found((records, Some(Duration::from_secs(lasts.into())))),
+            _ if !records.is_empty() => {
+                let lasts = Some(Duration::from_secs(lasts.into()));
+                Said::Found(Found { records, lasts, is_part: !open.is_empty() })
+            }
             Some(why) if open.is_empty() || why == NO_SUCH_NAME => Said::Nothing(why),
             _ => Said::Unanswered(failure),
         }
@@ -205,11 +214,12 @@ fn system(name: &str, written: Written) -> Result<Found, Failure> {
         let failure = if unknown.for_sure { Failure::NoName } else { Failure::Unanswered };
         failure(unknown.text.into())
     })?;
-    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok((addresses(found), None)) }
+    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok(addresses(found)) }
 }
 
-fn addresses(found: impl IntoIterator<Item = IpAddr>) -> Vec<Record> {
-    found.into_iter().map(Record::Address).collect()
+/// Addresses that do not come from DNS.
+fn addresses(found: impl IntoIterator<Item = IpAddr>) -> Found {
+    Found { records: found.into_iter().map(Record::Address).collect(), lasts: None, is_part: false }
 }
 
 fn is_localhost(name: &str) -> bool {

@@ -14,6 +14,7 @@ mod order;
 mod transport;
 
 use self::cache::{Cache, Key};
+use self::lookup::Found;
 use crate::live::{Live, View};
 use crate::policy::resolved::{ADDRESSES, Addresses, Question, Targets};
 use crate::wire::dns::Record;
@@ -72,6 +73,13 @@ impl Default for Settings {
             timeout: None,
             attempts: None,
         }
+    }
+}
+
+impl Settings {
+    /// How long an answer is kept that says so of itself.
+    fn bounded(&self, lasts: Duration) -> Duration {
+        lasts.max(self.min).min(self.max)
     }
 }
 
@@ -273,20 +281,31 @@ impl Resolver {
         }
         offered.sort_by_key(|(priority, weight, ..)| (*priority, u16::MAX - weight));
         let heaviest = offered.iter().map(|(_, weight, ..)| *weight).max().unwrap_or(1);
-        let (mut targets, mut lowest, mut failure) = (Targets::new(), None, None);
+        let (mut targets, mut lowest, mut failure, mut is_answered) = (Targets::new(), None, None, false);
         for (priority, weight, port, target) in offered.into_iter().take(TARGETS) {
-            match self.host(target, Written::Elsewhere, take, until) {
+            let host = match self.host(target, Written::Elsewhere, take, until) {
                 Ok(host) => {
-                    let spare = *lowest.get_or_insert(priority) != priority;
-                    let addresses = with_port(&host.found, port);
-                    targets.push(Addresses::new(addresses, scaled(weight, heaviest), spare));
-                    answer.until = answer.until.min(host.until);
+                    (is_answered, answer.until) = (true, answer.until.min(host.until));
+                    Some(host)
                 }
-                Err(why) => failure = Some(why),
-            }
+                Err(why) => {
+                    let is_gone = matches!(why, Failure::NoName(_));
+                    failure = Some(why);
+                    if is_gone {
+                        continue;
+                    }
+                    // Nobody could say: it stays where it was, and is asked for again soon.
+                    answer.until = answer.until.min(clock() + self.settings.bounded(UNANSWERED));
+                    self.host(target, Written::Elsewhere, Take::Known, until).ok()
+                }
+            };
+            let Some(host) = host else { continue };
+            let spare = *lowest.get_or_insert(priority) != priority;
+            let addresses = with_port(&host.found, port);
+            targets.push(Addresses::new(addresses, scaled(weight, heaviest), spare));
         }
         match failure {
-            Some(failure) if targets.is_empty() => Err(failure),
+            Some(failure) if !is_answered => Err(failure),
             _ => Ok(Answer { found: targets, until: answer.until }),
         }
     }
@@ -296,7 +315,7 @@ impl Resolver {
         &self,
         key: Key,
         take: Take,
-        ask: impl FnOnce() -> Result<(Vec<Record>, Option<Duration>), Failure>,
+        ask: impl FnOnce() -> Result<Found, Failure>,
     ) -> Result<Answer<Arc<[Record]>>, Failure> {
         let now = clock();
         if take == Take::Known {
@@ -314,8 +333,12 @@ impl Resolver {
         let now = clock();
         let settings = &self.settings;
         match asked {
-            Ok((records, lasts)) => {
-                let lasts = lasts.unwrap_or(UNKNOWN).max(settings.min).min(settings.max);
+            Ok(Found { records, is_part: true, .. }) => {
+                let lasts = settings.bounded(UNANSWERED);
+                Ok(self.cache.keep_part(key, records, now, lasts, settings.stale))
+            }
+            Ok(Found { records, lasts, .. }) => {
+                let lasts = settings.bounded(lasts.unwrap_or(UNKNOWN));
                 Ok(self.cache.keep(key, records.into(), now, lasts))
             }
             Err(failure) => {
@@ -334,7 +357,7 @@ impl Resolver {
 /// How long an answer is kept that does not say so: the hosts file's, the system's.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
-/// How long nobody asks again where nobody could say, at most (RFC 9520 section 3.2: at least a second).
+/// How long nobody asks again where nobody could say, of all or of a part, at most (RFC 9520 section 3.2: at least a second).
 const UNANSWERED: Duration = Duration::from_secs(2);
 
 fn with_port(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {

@@ -294,6 +294,55 @@ fn a_service_leads_to_its_targets_and_those_of_the_lowest_priority_come_first() 
     }
 }
 
+/// A target of which nobody can say anything is no target that is gone.
+#[test]
+fn a_target_that_is_not_answered_stays_and_is_asked_for_again_soon() {
+    let answer = |asked: &Asked, two: Option<u16>| match (asked.kind, &*asked.name, two) {
+        (SRV, ..) => {
+            let target = |name| service(&asked.name, 0, (0, 0, 143), name);
+            asked.reply(0, &[target("one.example"), target("two.example")])
+        }
+        (_, "one.example", _) => asked.addresses(3600, &[v4(1)]),
+        (.., Some(code)) => asked.reply(code, &[]),
+        _ => asked.addresses(0, &[v4(2)]),
+    };
+    let server = NameServer::new(move |asked| answer(asked, None));
+    let min = Duration::from_secs(30);
+    let resolver = Resolver::new(Settings { min, ..settings(&[&server]) });
+    let question = Question::Service("_imap._tcp.example".into());
+    let found = || {
+        let answer = resolver.answer(&question, Take::New, clock() + LONG)?;
+        assert!(answer.until <= clock() + min);
+        Ok(answer.found.iter().map(|target| target[0].ip()).collect::<Vec<_>>())
+    };
+    assert_eq!(found(), Ok(vec![v4(1), v4(2)]));
+    server.change(move |asked| answer(asked, Some(2)));
+    assert_eq!(found(), Ok(vec![v4(1), v4(2)]));
+    server.change(move |asked| answer(asked, Some(3)));
+    assert_eq!(found(), Ok(vec![v4(1)]));
+    // Where no target is answered, that is a failure as any other.
+    server.change(move |asked| if asked.kind == SRV { answer(asked, None) } else { asked.reply(2, &[]) });
+    assert!(matches!(found(), Err(Failure::Unanswered(_))));
+}
+
+#[test]
+fn a_family_that_is_not_answered_keeps_its_addresses_and_is_asked_for_again_soon() {
+    let six: IpAddr = "2001:db8::1".parse().unwrap();
+    let server = NameServer::new(move |asked| asked.addresses(3600, &[v4(1), six]));
+    let min = Duration::from_secs(30);
+    let resolver = Resolver::new(Settings { min, ..settings(&[&server]) });
+    let question = Question::Host("a.example".into(), 80);
+    let ask = || resolver.answer(&question, Take::New, clock() + LONG).unwrap();
+    assert_eq!(ask().found[0].len(), 2);
+    server
+        .change(|asked| if asked.kind == A { asked.addresses(3600, &[v4(1)]) } else { asked.reply(2, &[]) });
+    let answer = ask();
+    assert_eq!(answer.found[0].len(), 2);
+    assert!(answer.until <= clock() + min, "and not an hour");
+    server.change(|asked| asked.addresses(3600, &[v4(1)]));
+    assert_eq!(ask().found[0].to_vec(), [SocketAddr::new(v4(1), 80)]);
+}
+
 #[test]
 fn the_next_configuration_takes_the_answers_over_unless_it_asks_elsewhere() {
     let (server, other) = (NameServer::new(one), NameServer::new(one));
