@@ -164,6 +164,18 @@ fn what_does_not_fit_is_fetched_over_tcp() {
 }
 
 #[test]
+fn where_tcp_is_closed_what_came_over_udp_is_an_answer() {
+    let server = NameServer::new(|asked| match (asked.kind, asked.tcp) {
+        (A, false) => one(asked),
+        // Over TCP nothing comes but the end.
+        (_, true) => Vec::new(),
+        _ => asked.reply(0x200, &[]),
+    });
+    assert_eq!(ask(&resolver(&[&server]), "a.example").unwrap(), ["192.0.2.1"]);
+    assert!(server.asked().iter().any(|asked| asked.tcp));
+}
+
+#[test]
 fn an_old_server_is_asked_without_the_extension() {
     let server = NameServer::new(|asked| {
         let extended = asked.bytes[11] == 1;
