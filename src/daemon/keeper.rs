@@ -16,6 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Threads that ask. A name server that hangs holds them all up, and nobody else.
@@ -23,6 +24,9 @@ const THREADS: usize = 4;
 
 /// Names that are being asked for at once; the others are late by a moment.
 const IN_FLIGHT: usize = 64;
+
+/// Reports that wait: besides those of all that are under way, the few of a configuration before that came too late to know.
+const REPORTS: usize = 2 * IN_FLIGHT;
 
 /// What one question may take, over all servers and tries.
 const BUDGET: Duration = Duration::from_secs(20);
@@ -53,8 +57,37 @@ struct Report {
 /// Where tasks report.
 #[derive(Debug)]
 struct Reports {
+    /// Whose reports are wanted. Those of a configuration before would push them out.
+    configuration: AtomicU64,
     queue: ArrayQueue<Report>,
     bell: EventFd,
+}
+
+/// A task's duty to report. It does so whatever becomes of it: before that its name is not asked for again.
+struct Duty {
+    reports: Arc<Reports>,
+    report: Option<Report>,
+}
+
+impl Duty {
+    fn is_wanted(&self) -> bool {
+        let wanted = self.reports.configuration.load(Ordering::Relaxed);
+        self.report.as_ref().is_some_and(|report| report.configuration == wanted)
+    }
+
+    fn say(mut self, result: Result<Answer<Targets>, Failure>) {
+        self.report = self.report.take().map(|report| Report { result, ..report });
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        let is_wanted = self.is_wanted();
+        if let Some(report) = self.report.take().filter(|_| is_wanted) {
+            drop(self.reports.queue.force_push(report));
+            self.reports.bell.signal();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +111,6 @@ pub struct Keeper {
     /// When each is due that is not being asked for.
     due: BTreeSet<(Instant, usize)>,
     in_flight: usize,
-    configuration: u64,
     reports: Arc<Reports>,
     tasks: Option<Tasks>,
 }
@@ -92,8 +124,11 @@ impl Keeper {
             names: Vec::new(),
             due: BTreeSet::new(),
             in_flight: 0,
-            configuration: 0,
-            reports: Arc::new(Reports { queue: ArrayQueue::new(IN_FLIGHT), bell: EventFd::new()? }),
+            reports: Arc::new(Reports {
+                configuration: AtomicU64::new(0),
+                queue: ArrayQueue::new(REPORTS),
+                bell: EventFd::new()?,
+            }),
             tasks: None,
         })
     }
@@ -108,7 +143,8 @@ impl Keeper {
     pub fn take(&mut self, resolver: &Arc<Resolver>, names: &[Kept], now: Instant) {
         self.resolver = Arc::clone(resolver);
         // Whoever is still asking reports in vain.
-        self.configuration += 1;
+        self.reports.configuration.fetch_add(1, Ordering::Relaxed);
+        while self.reports.queue.pop().is_some() {}
         self.in_flight = 0;
         let before = self.names.drain(..).map(|name| (name.question.clone(), name));
         let before: HashMap<Question, Name> = before.collect();
@@ -148,9 +184,9 @@ impl Keeper {
 
     /// Takes in what tasks have reported, and has asked what is due.
     pub fn turn(&mut self, now: Instant, log: &Log) {
-        for _ in 0..IN_FLIGHT {
+        for _ in 0..REPORTS {
             let Some(report) = self.reports.queue.pop() else { break };
-            if report.configuration == self.configuration {
+            if report.configuration == self.reports.configuration.load(Ordering::Relaxed) {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 self.settle(report, now, log);
             }
@@ -179,17 +215,26 @@ impl Keeper {
     fn ask(&mut self, name: usize, now: Instant) -> Option<()> {
         let question = self.names.get(name)?.question.clone();
         let (resolver, reports) = (Arc::clone(&self.resolver), Arc::clone(&self.reports));
-        let configuration = self.configuration;
+        let report = Some(self.report_of(name));
         let task = move || {
-            let result = resolver.answer(&question, Take::New, now + BUDGET);
-            // As many fit as are under way; those of an old configuration may push each other out.
-            drop(reports.queue.force_push(Report { configuration, name, result }));
-            reports.bell.signal();
+            // Not before it runs: a task that finds no place is none.
+            let duty = Duty { reports, report };
+            // Those of an old configuration are in the way of the present one's.
+            if duty.is_wanted() {
+                let result = resolver.answer(&question, Take::New, now + BUDGET);
+                duty.say(result);
+            }
         };
         if self.tasks.is_none() {
             self.tasks = Tasks::start("keep", THREADS).ok();
         }
         self.tasks.as_ref()?.submit(Box::new(task)).ok()
+    }
+
+    /// What is reported of a name if nothing else is.
+    fn report_of(&self, name: usize) -> Report {
+        let configuration = self.reports.configuration.load(Ordering::Relaxed);
+        Report { configuration, name, result: Err(Failure::Unanswered("the resolver failed".into())) }
     }
 
     fn settle(&mut self, report: Report, now: Instant, log: &Log) {
@@ -250,6 +295,7 @@ fn ahead(now: Instant, until: Instant) -> Instant {
 mod tests {
     use super::*;
     use crate::policy::resolved::{Addresses, State};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -265,8 +311,8 @@ mod tests {
         keeper.take(&resolver, &kept(Some(now + SECOND)), now);
         assert!(keeper.due.first().unwrap().0 > now);
         let fail = |keeper: &mut Keeper, now| {
-            let (configuration, failure) = (keeper.configuration, Failure::NoName("gone".into()));
-            keeper.settle(Report { configuration, name: 0, result: Err(failure) }, now, &log);
+            let result = Err(Failure::NoName("gone".into()));
+            keeper.settle(Report { configuration: 1, name: 0, result }, now, &log);
             keeper.names[0].told
         };
         assert!(fail(&mut keeper, now + SECOND * 2));
@@ -278,5 +324,35 @@ mod tests {
         keeper.take(&resolver, &kept(None), now + stale);
         fail(&mut keeper, now + stale + SECOND * 2);
         assert!(!watch.is_usable());
+    }
+
+    #[test]
+    fn a_task_that_fails_reports_and_one_of_an_old_configuration_does_not() {
+        let mut keeper = Keeper::new().unwrap();
+        let (resolver, log) = (Arc::new(Resolver::default()), Log::to_memory(Level::Error).0);
+        let now = Instant::now();
+        let watch = Arc::new(Watch::new(Question::Host("a.example".into(), 1), 1));
+        let kept = [Kept { watch, until: None }];
+        keeper.take(&resolver, &kept, now);
+        keeper.due.clear();
+        keeper.in_flight = 1;
+        let duty = |keeper: &Keeper| {
+            let (reports, report) = (Arc::clone(&keeper.reports), Some(keeper.report_of(0)));
+            Duty { reports, report }
+        };
+        let failing = duty(&keeper);
+        let task = move || {
+            let _failing = failing;
+            panic!("a task that fails")
+        };
+        assert!(catch_unwind(AssertUnwindSafe(task)).is_err());
+        let old: Vec<Duty> = (0..2 * REPORTS).map(|_| duty(&keeper)).collect();
+        keeper.turn(now, &log);
+        assert_eq!((keeper.in_flight, keeper.due.len()), (0, 1), "it is asked for again");
+        keeper.take(&resolver, &kept, now);
+        drop(duty(&keeper));
+        drop(old);
+        assert_eq!(keeper.reports.queue.len(), 1);
+        assert_eq!(keeper.reports.queue.pop().unwrap().configuration, 2);
     }
 }
