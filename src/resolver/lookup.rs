@@ -209,7 +209,7 @@ impl<'r> Asked<'r> {
 /// Asks the system's resolver, which has its own idea of time, and a search list of its own for all but names that end with
 /// a dot.
 fn system(name: &str, written: Written) -> Result<Found, Failure> {
-    let dot = if written == Written::Elsewhere && !name.ends_with('.') { "." } else { "" };
+    let dot = if written != Written::Here && !name.ends_with('.') { "." } else { "" };
     let found = names::addresses(&format!("{name}{dot}"), ADDRESSES).map_err(|unknown| {
         let failure = if unknown.for_sure { Failure::NoName } else { Failure::Unanswered };
         failure(unknown.text.into())

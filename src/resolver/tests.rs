@@ -155,12 +155,29 @@ fn what_does_not_fit_is_fetched_over_tcp() {
     });
     let resolver = resolver(&[&server]);
     for name in ["cut.example", "large.example"] {
-        assert_eq!(ask(&resolver, name).unwrap().len(), 250, "{name}");
+        let answer = resolver.host(name, Written::Here, Take::Kept, clock() + LONG).unwrap();
+        assert_eq!(answer.found.len(), 250, "{name}");
     }
     assert_eq!(server.asked().iter().filter(|asked| asked.tcp && asked.kind == A).count(), 2);
     // Truncated there as well: a failure, not a circle.
     server.change(|asked| asked.reply(0x200, &[]));
     assert!(matches!(ask(&resolver, "never.example"), Err(Failure::Unanswered(_))));
+}
+
+/// Who asks for names of a zone of its own neither fills our memory nor makes us forget where our servers are.
+#[test]
+fn what_clients_ask_for_is_kept_short_and_apart() {
+    let all: Vec<IpAddr> =
+        (1..=100).flat_map(|last| [v4(last), format!("2001:db8::{last}").parse().unwrap()]).collect();
+    let server = NameServer::new(move |asked| asked.addresses(300, &all));
+    let resolver = resolver(&[&server]);
+    let configured = |take| resolver.host("a.example", Written::InAnswer, take, clock() + LONG);
+    assert_eq!(configured(Take::Kept).unwrap().found.len(), 200);
+    let found = ask(&resolver, "a.example").unwrap();
+    assert_eq!(found.iter().filter(|ip| ip.contains(':')).count(), FAMILY);
+    assert_eq!(found.len(), 2 * FAMILY);
+    assert_eq!(configured(Take::Known).unwrap().found.len(), 200);
+    assert_eq!(resolver.kept(), 2);
 }
 
 #[test]
@@ -262,9 +279,15 @@ fn the_last_good_answer_is_told_while_the_server_is_down() {
     assert_eq!(ask(&resolver, "a.example").unwrap(), ["192.0.2.1"]);
     let question = Question::Host("a.example.".into(), 80);
     assert!(resolver.answer(&question, Take::New, clock() + LONG).is_err(), "who wants a new one is told");
+    assert_eq!(resolver.known(&question), None, "what clients ask for is apart");
+    server.change(|asked| asked.addresses(0, &[v4(1)]));
+    let answer = |take| resolver.answer(&question, take, clock() + LONG);
+    assert!(answer(Take::New).is_ok());
+    server.hang();
+    assert!(answer(Take::New).is_err());
     assert_eq!(resolver.known(&question).unwrap()[0].to_vec(), [SocketAddr::new(v4(1), 80)]);
     assert_eq!(resolver.known(&Question::Host("b.example.".into(), 80)), None);
-    assert_eq!(resolver.kept(), 1, "looking leaves no trace");
+    assert_eq!(resolver.kept(), 2, "looking leaves no trace");
 }
 
 #[test]
