@@ -152,7 +152,7 @@ impl Resolved {
     }
 
     pub fn state(&self) -> State {
-        let number = self.state.load(Ordering::Relaxed);
+        let number = self.state.load(Ordering::Acquire);
         State::ALL.get(usize::from(number)).copied().unwrap_or_default()
     }
 
@@ -168,23 +168,31 @@ impl Resolved {
 
     /// Says how it stands, the addresses being as they are.
     pub fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Release);
     }
 
     /// Replaces the addresses; whether they are others than before, in whatever order.
     pub fn set(&self, addresses: &Addresses, state: State) -> bool {
         let _alone = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        self.set_state(state);
-        let before = self.addresses();
-        if before == *addresses {
-            return false;
+        // It is usable only once the addresses are there, and before they go it is not: who is told that there is one finds it.
+        if addresses.is_empty() {
+            self.set_state(state);
         }
+        let before = self.addresses();
+        if before != *addresses {
+            self.turn_page(addresses);
+        }
+        self.set_state(state);
+        before.len() != addresses.len() || before.iter().any(|address| !addresses.contains(address))
+    }
+
+    /// For who holds the lock.
+    fn turn_page(&self, addresses: &Addresses) {
         let next = self.generation.load(Ordering::Relaxed).wrapping_add(1);
         // After the last store of `generation` and ahead of all stores below: see the proof above.
         fence(Ordering::Release);
         self.pages[usize::from(next & 1 == 1)].write(addresses);
         self.generation.store(next, Ordering::Release);
-        before.len() != addresses.len() || before.iter().any(|address| !addresses.contains(address))
     }
 }
 
@@ -537,6 +545,25 @@ mod tests {
             }
         });
         assert!(place.generation() > 50_000);
+    }
+
+    #[test]
+    fn a_place_is_usable_only_once_it_has_an_address() {
+        let places: Vec<Resolved> = (0..20_000).map(|_| Resolved::default()).collect();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                for place in &places {
+                    while !place.is_usable() {
+                        std::hint::spin_loop();
+                    }
+                    assert!(!place.addresses().is_empty());
+                }
+            });
+            for place in &places {
+                place.set(&target(&[1], 1, false), State::Good);
+            }
+            reader.join().unwrap();
+        });
     }
 
     #[test]
