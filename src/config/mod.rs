@@ -52,6 +52,7 @@ use self::load::Loaded;
 use crate::connection::plan::Plan;
 use crate::policy::access::ControlSettings;
 use crate::policy::quota::QuotaBook;
+use crate::policy::resolved::Watches;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
@@ -102,6 +103,8 @@ pub struct LoadContext {
     pub quotas: QuotaBook,
     /// Who is asked for names; the next configuration takes over what it knows.
     pub resolver: Current,
+    /// The names that are looked after; the next configuration takes over where they lead.
+    pub watches: Watches,
     /// From which ticket keys derive.
     pub secret: ProcessSecret,
 }

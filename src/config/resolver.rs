@@ -113,14 +113,16 @@ fn check_server(text: At<&str>, report: &mut Report) -> Option<SocketAddr> {
     server
 }
 
-/// What the loader found out about a name: until when its answer is in time, if there is one.
+/// What the loader found out about a name: until when its answer is in time. None where there is no answer, or only what
+/// was known before.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub watch: Arc<Watch>,
     pub until: Option<Instant>,
 }
 
-/// Fills the places of `watches` as far as answers come in a short time; tells which names have none.
+/// Fills the places of `watches` as far as answers come in a short time; tells which names have none. Those that have
+/// addresses from the configuration before go on with them: it may stay the one that applies.
 pub(super) fn first_answers(
     resolver: &Arc<Resolver>,
     watches: Vec<(Arc<Watch>, Place)>,
@@ -128,7 +130,12 @@ pub(super) fn first_answers(
 ) -> Vec<Kept> {
     let mut questions: Vec<Question> = Vec::new();
     let mut places = HashMap::new();
+    // What an earlier configuration knew is good enough to begin with, and is asked for anew right after.
+    let known = |watch: &Watch| resolver.known(&watch.question).map(|found| watch.take(&found));
     for (watch, _) in &watches {
+        if watch.is_usable() || known(watch).is_some() {
+            continue;
+        }
         places.entry(watch.question.clone()).or_insert_with(|| {
             questions.push(watch.question.clone());
             questions.len() - 1
@@ -136,8 +143,8 @@ pub(super) fn first_answers(
     }
     let answers = ask(resolver, questions);
     let keep = |(watch, place): (Arc<Watch>, Place)| {
-        let answer = places.get(&watch.question).and_then(|index| answers.get(index));
-        let until = match answer {
+        let Some(index) = places.get(&watch.question) else { return Kept { watch, until: None } };
+        let until = match answers.get(index) {
             Some(Ok(answer)) => {
                 watch.take(&answer.found);
                 Some(answer.until)
@@ -164,26 +171,20 @@ fn ask(
     resolver: &Arc<Resolver>,
     questions: Vec<Question>,
 ) -> HashMap<usize, Result<Answer<Targets>, Failure>> {
-    let now = clock();
-    let until = now + FIRST_ANSWERS;
+    let until = clock() + FIRST_ANSWERS;
     let mut answers = HashMap::new();
-    // What an earlier configuration knew is good enough to begin with, and is asked for anew right after.
-    for (index, question) in questions.iter().enumerate() {
-        if let Some(found) = resolver.known(question) {
-            answers.insert(index, Ok(Answer { found, until: now }));
-        }
-    }
-    let open: Arc<[(usize, Question)]> =
-        questions.into_iter().enumerate().filter(|(index, _)| !answers.contains_key(index)).collect();
+    let open: Arc<[Question]> = questions.into();
     let (sender, receiver) = mpsc::channel();
     let next = Arc::new(AtomicUsize::new(0));
     for number in 0..open.len().min(THREADS) {
         let (resolver, sender) = (Arc::clone(resolver), sender.clone());
         let (open, next) = (Arc::clone(&open), Arc::clone(&next));
         let work = move || {
-            while let Some((index, question)) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(question) = open.get(index) else { break };
                 let answer = resolver.answer(question, Take::Kept, until);
-                if sender.send((*index, answer)).is_err() {
+                if sender.send((index, answer)).is_err() {
                     // The loader has gone on without us.
                     break;
                 }

@@ -23,6 +23,7 @@ use crate::event::event_loop::Loop;
 use crate::live::View;
 use crate::log::{Level, Log, Target, Writer};
 use crate::policy::quota::QuotaBook;
+use crate::policy::resolved::Watches;
 use crate::policy::tls_server::ProcessSecret;
 use crate::policy::track::Tables;
 use crate::policy::upstream::MarkBook;
@@ -302,6 +303,7 @@ impl Tunnel {
     /// Asks from now on as this configuration says, and for its names.
     pub(super) fn keep_names(&mut self, config: &Config) {
         self.context.resolver.set(Arc::clone(&config.resolver));
+        self.context.watches.set(config.names.iter().map(|kept| Arc::clone(&kept.watch)).collect());
         self.keeper.take(&config.resolver, &config.names, clock());
     }
 
@@ -421,6 +423,7 @@ fn load_context() -> Result<LoadContext, StartError> {
         quotas: QuotaBook::default(),
         marks: MarkBook::default(),
         resolver: Current::default(),
+        watches: Watches::default(),
         secret: ProcessSecret::generate().map_err(|error| random(error.to_string()))?,
     })
 }

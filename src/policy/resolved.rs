@@ -3,7 +3,7 @@
 //!
 //! A [`Resolved`] is one place that connections may go to; a [`Watch`] is a configured name with its places, and knows how
 //! an answer is spread over them. Invariants: a reader sees one answer whole, never parts of two; an address that stays in
-//! the answer stays in its place. Not here: asking (`resolver/`), when (`daemon/keeper.rs`).
+//! the answer stays in its place, over reloads too ([`Watches`]). Not here: asking (`resolver/`), when (`daemon/keeper.rs`).
 //!
 //! # How reading goes without a lock
 //!
@@ -18,6 +18,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the lock is among writers; readers never take it")]
 
+use crate::live::{Live, View};
 use crate::sys::address::Address;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -151,7 +152,7 @@ impl Resolved {
     }
 
     pub fn state(&self) -> State {
-        let number = self.state.load(Ordering::Relaxed);
+        let number = self.state.load(Ordering::Acquire);
         State::ALL.get(usize::from(number)).copied().unwrap_or_default()
     }
 
@@ -167,23 +168,31 @@ impl Resolved {
 
     /// Says how it stands, the addresses being as they are.
     pub fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Release);
     }
 
     /// Replaces the addresses; whether they are others than before, in whatever order.
     pub fn set(&self, addresses: &Addresses, state: State) -> bool {
         let _alone = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        self.set_state(state);
-        let before = self.addresses();
-        if before == *addresses {
-            return false;
+        // It is usable only once the addresses are there, and before they go it is not: who is told that there is one finds it.
+        if addresses.is_empty() {
+            self.set_state(state);
         }
+        let before = self.addresses();
+        if before != *addresses {
+            self.turn_page(addresses);
+        }
+        self.set_state(state);
+        before.len() != addresses.len() || before.iter().any(|address| !addresses.contains(address))
+    }
+
+    /// For who holds the lock.
+    fn turn_page(&self, addresses: &Addresses) {
         let next = self.generation.load(Ordering::Relaxed).wrapping_add(1);
         // After the last store of `generation` and ahead of all stores below: see the proof above.
         fence(Ordering::Release);
         self.pages[usize::from(next & 1 == 1)].write(addresses);
         self.generation.store(next, Ordering::Release);
-        before.len() != addresses.len() || before.iter().any(|address| !addresses.contains(address))
     }
 }
 
@@ -390,6 +399,15 @@ impl Watch {
         changed > 0
     }
 
+    /// Begins with what another watch of the same question has, each address in the place it has there.
+    fn follow(&self, other: &Self) {
+        for (place, old) in self.places.iter().zip(&other.places) {
+            place.set(&old.addresses(), old.state());
+        }
+        // And what has its place beyond ours finds one, if there is one.
+        self.take(&other.places.iter().map(|place| place.addresses()).collect());
+    }
+
     /// An answer failed: what is there is used on, as long as `keep` says so.
     pub fn fail(&self, keep: bool) {
         for place in &self.places {
@@ -412,6 +430,32 @@ impl Watch {
     /// Every address there is.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.places.iter().flat_map(|place| place.addresses().to_vec()).collect()
+    }
+}
+
+/// The configured names of the configuration that applies.
+#[derive(Clone, Debug, Default)]
+pub struct Watches(Arc<Live<Vec<Arc<Watch>>>>);
+
+impl Watches {
+    pub fn set(&self, watches: Vec<Arc<Watch>>) {
+        self.0.set(watches);
+    }
+
+    /// The watch of that question for the next configuration. Marks and counters go by the number of a place, so what is
+    /// known stays where it is: the one there is goes on if it has as many places. One without an address has nothing to
+    /// keep, and stays as it is should the next configuration be refused.
+    pub fn next(&self, question: &Question, places: usize) -> Arc<Watch> {
+        let watches = View::new(Arc::clone(&self.0)).share();
+        let known = || watches.iter().filter(|watch| watch.question == *question && watch.is_usable());
+        if let Some(same) = known().find(|watch| watch.places.len() == places.max(1)) {
+            return Arc::clone(same);
+        }
+        let new = Watch::new(question.clone(), places);
+        if let Some(other) = known().next() {
+            new.follow(other);
+        }
+        Arc::new(new)
     }
 }
 
@@ -504,6 +548,25 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_usable_only_once_it_has_an_address() {
+        let places: Vec<Resolved> = (0..20_000).map(|_| Resolved::default()).collect();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                for place in &places {
+                    while !place.is_usable() {
+                        std::hint::spin_loop();
+                    }
+                    assert!(!place.addresses().is_empty());
+                }
+            });
+            for place in &places {
+                place.set(&target(&[1], 1, false), State::Good);
+            }
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
     fn one_place_takes_all_addresses_and_many_take_one_each_and_keep_it() {
         let host = |places| Watch::new(Question::Host("a.example".into(), 993), places);
         let one = host(1);
@@ -532,6 +595,23 @@ mod tests {
         assert!(watch.take(&vec![target(&[3], 20, false)]));
         assert_eq!(held(&watch), [vec![], vec![3], vec![]]);
         assert!(!watch.places[1].addresses().spare);
+    }
+
+    #[test]
+    fn the_next_configuration_finds_every_address_in_its_place() {
+        let (watches, question) = (Watches::default(), Question::Host("a.example".into(), 993));
+        let first = watches.next(&question, 3);
+        assert!(!first.is_usable());
+        watches.set(vec![Arc::clone(&first)]);
+        assert!(!Arc::ptr_eq(&first, &watches.next(&question, 3)), "a refused one shall not fill it");
+        first.take(&vec![target(&[1, 2, 3], 1, false)]);
+        first.take(&vec![target(&[3, 2], 1, false)]);
+        assert_eq!(held(&first), [vec![], vec![2], vec![3]]);
+        assert!(Arc::ptr_eq(&first, &watches.next(&question, 3)));
+        assert_eq!(held(&watches.next(&question, 4)), [vec![], vec![2], vec![3], vec![]]);
+        assert_eq!(held(&watches.next(&question, 2)), [[3], [2]], "who has no place is given a free one");
+        assert_eq!(held(&watches.next(&question, 1)), [[2, 3]]);
+        assert!(!watches.next(&Question::Host("a.example".into(), 994), 3).is_usable());
     }
 
     #[test]

@@ -10,10 +10,12 @@
 use super::{Answer, Failure, Written};
 use crate::wire::dns::Record;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Answers that are kept. Clients may ask for any name at all; some 300 bytes each.
+/// Answers that are kept. Clients may ask for any name at all: up to some 1000 bytes each, mostly 300. Those of configured
+/// names, in a cache of their own, have up to 512 addresses.
 const ENTRIES: usize = 4096;
 
 /// What is asked for.
@@ -26,15 +28,15 @@ pub(super) struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
-    Host(Written),
+    Host { in_full: bool },
     Service,
 }
 
 impl Key {
     pub(super) fn host(name: &str, written: Written) -> Self {
         // In full is in full, whoever wrote it.
-        let written = if name.ends_with('.') { Written::Elsewhere } else { written };
-        Self { name: plain(name), what: What::Host(written) }
+        let in_full = written != Written::Here || name.ends_with('.');
+        Self { name: plain(name), what: What::Host { in_full } }
     }
 
     pub(super) fn service(name: &str) -> Self {
@@ -103,6 +105,31 @@ impl Cache {
         Answer { found: records, until }
     }
 
+    /// Keeps the addresses of one family, for so long, where nobody could say what the other has: that keeps those it had,
+    /// if they ended less than `stale` ago.
+    pub(super) fn keep_part(
+        &self,
+        key: Key,
+        mut records: Vec<Record>,
+        now: Instant,
+        lasts: Duration,
+        stale: Duration,
+    ) -> Answer<Arc<[Record]>> {
+        let mut entries = self.lock();
+        let until = now + lasts;
+        let old = entries.get(&key).filter(|old| now.saturating_duration_since(old.good_until) < stale);
+        let is_v6 = |record: &Record| matches!(record, Record::Address(IpAddr::V6(_)));
+        let told = records.iter().any(is_v6);
+        let kept = old.into_iter().flat_map(|old| old.good.iter());
+        let kept: Vec<Record> = kept.filter(|record| is_v6(record) != told).cloned().collect();
+        // The whole is as old as its oldest part.
+        let good_until = old.filter(|_| !kept.is_empty()).map_or(until, |old| old.good_until);
+        records.extend(kept);
+        let good: Arc<[Record]> = records.into();
+        insert(&mut entries, key, Entry { last: Ok(()), until, good: Arc::clone(&good), good_until });
+        Answer { found: good, until }
+    }
+
     /// Keeps a failure, for so long; the last good answer, if asking failed and it ended less than `stale` ago.
     pub(super) fn keep_failure(
         &self,
@@ -146,7 +173,6 @@ fn insert(entries: &mut HashMap<Key, Entry>, key: Key, entry: Entry) {
 mod tests {
     use super::super::clock;
     use super::*;
-    use std::net::IpAddr;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -194,6 +220,24 @@ mod tests {
         cache.keep(key("b"), records(2), now, SECOND);
         let too_late = now + SECOND + stale;
         assert_eq!(cache.keep_failure(key("b"), &silence(), too_late, SECOND, stale), None);
+    }
+
+    #[test]
+    fn a_family_of_which_nobody_could_say_keeps_what_it_had_and_grows_no_younger() {
+        let (cache, now, stale) = (Cache::default(), clock(), SECOND * 10);
+        let six = Record::Address("2001:db8::1".parse().unwrap());
+        let (four, both) = (records(1), [records(1), [six].into()].concat());
+        let part = |at| cache.keep_part(key("a"), four.to_vec(), at, SECOND, stale).found;
+        assert_eq!(part(now), four, "nothing was known");
+        cache.keep(key("a"), both.clone().into(), now, SECOND);
+        for seconds in [2, 6, 10] {
+            assert_eq!(*part(now + SECOND * seconds), both);
+        }
+        assert_eq!(part(now + SECOND + stale), four);
+        assert_eq!(
+            cache.last_good(&key("a"), now + SECOND + stale * 2, stale),
+            Some(Answer { found: four, until: now + SECOND * 2 + stale })
+        );
     }
 
     #[test]

@@ -3,21 +3,28 @@
 //!
 //! hosts(5), then DNS; the system's resolver, getaddrinfo(3), only where DNS says that there is no such name or has no
 //! server to ask, since nsswitch.conf(5) may know further sources; and never where the servers are configured, since what
-//! the operator wrote is then all that counts.
+//! the operator wrote is then all that counts. What is written in full is put to all of them in full.
 
 use super::files::{self, ResolvConf};
 use super::transport;
 use super::{ATTEMPTS, Counts, Failure, Resolver, TIMEOUT, Written, clock};
+use crate::sys::names;
 use crate::wire::dns::{Kind, Outcome, Record};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Addresses that the system's resolver may bring.
 const ADDRESSES: usize = 256;
 
-/// Records, and how long they hold where that is known.
-type Found = (Vec<Record>, Option<Duration>);
+/// What there is of a name.
+pub(super) struct Found {
+    pub(super) records: Vec<Record>,
+    /// How long they hold, where that is known.
+    pub(super) lasts: Option<Duration>,
+    /// Of one family; nobody said whether there is the other.
+    pub(super) is_part: bool,
+}
 
 /// What DNS as a whole says of a name.
 enum Said {
@@ -41,11 +48,11 @@ pub(super) fn host(
 ) -> Result<Found, Failure> {
     let listed = files::hosts(&resolver.settings.hosts, name);
     if !listed.is_empty() {
-        return Ok((addresses(listed), None));
+        return Ok(addresses(listed));
     }
     if is_localhost(name) {
         // Never a matter of DNS (RFC 6761 section 6.3).
-        return Ok((addresses([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]), None));
+        return Ok(addresses([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]));
     }
     let asked = Asked::new(resolver, until);
     let mut why = NO_SUCH_NAME;
@@ -57,7 +64,7 @@ pub(super) fn host(
             Said::Nothing(reason) => why = reason,
         }
     }
-    if asked.is_configured { Err(Failure::NoName(why.into())) } else { system(name) }
+    if asked.is_configured { Err(Failure::NoName(why.into())) } else { system(name, written) }
 }
 
 /// Asks for the servers of a service.
@@ -174,7 +181,10 @@ impl<'r> Asked<'r> {
             open = rest;
         }
         match nothing {
-            _ if !records.is_empty() => Said::Found((records, Some(Duration::from_secs(lasts.into())))),
+            _ if !records.is_empty() => {
+                let lasts = Some(Duration::from_secs(lasts.into()));
+                Said::Found(Found { records, lasts, is_part: !open.is_empty() })
+            }
             Some(why) if open.is_empty() || why == NO_SUCH_NAME => Said::Nothing(why),
             _ => Said::Unanswered(failure),
         }
@@ -196,20 +206,20 @@ impl<'r> Asked<'r> {
     }
 }
 
-/// Asks the system's resolver, which has its own idea of time.
-fn system(name: &str) -> Result<Found, Failure> {
-    // The standard library puts a sentence of its own before the one of gai_strerror(3).
-    const PREFIX: &str = "failed to lookup address information: ";
-    let found = (name, 0).to_socket_addrs().map_err(|error| {
-        let text = error.to_string();
-        Failure::NoName(text.strip_prefix(PREFIX).unwrap_or(&text).into())
+/// Asks the system's resolver, which has its own idea of time, and a search list of its own for all but names that end with
+/// a dot.
+fn system(name: &str, written: Written) -> Result<Found, Failure> {
+    let dot = if written != Written::Here && !name.ends_with('.') { "." } else { "" };
+    let found = names::addresses(&format!("{name}{dot}"), ADDRESSES).map_err(|unknown| {
+        let failure = if unknown.for_sure { Failure::NoName } else { Failure::Unanswered };
+        failure(unknown.text.into())
     })?;
-    let found = addresses(found.take(ADDRESSES).map(|address| address.ip()));
-    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok((found, None)) }
+    if found.is_empty() { Err(Failure::NoName(NO_ADDRESS.into())) } else { Ok(addresses(found)) }
 }
 
-fn addresses(found: impl IntoIterator<Item = IpAddr>) -> Vec<Record> {
-    found.into_iter().map(Record::Address).collect()
+/// Addresses that do not come from DNS.
+fn addresses(found: impl IntoIterator<Item = IpAddr>) -> Found {
+    Found { records: found.into_iter().map(Record::Address).collect(), lasts: None, is_part: false }
 }
 
 fn is_localhost(name: &str) -> bool {

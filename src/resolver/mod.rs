@@ -14,6 +14,7 @@ mod order;
 mod transport;
 
 use self::cache::{Cache, Key};
+use self::lookup::Found;
 use crate::live::{Live, View};
 use crate::policy::resolved::{ADDRESSES, Addresses, Question, Targets};
 use crate::wire::dns::Record;
@@ -29,6 +30,9 @@ const TARGETS: usize = 64;
 
 /// The most weight a target is given; larger ones are scaled (SRV allows 65535).
 const HEAVIEST: u32 = 256;
+
+/// Addresses of one family that are kept of a name that a client asks for: as many as are ever tried.
+const FAMILY: usize = 16;
 
 /// How to ask, and how long answers are kept: `[resolver]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long an answer is kept that says so of itself.
+    fn bounded(&self, lasts: Duration) -> Duration {
+        lasts.max(self.min).min(self.max)
+    }
+}
+
 /// Why there is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -115,6 +126,8 @@ pub enum Take {
 pub enum Written {
     /// By an operator, so that the search list of resolv.conf(5) applies.
     Here,
+    /// In the answer for such a name: always in full.
+    InAnswer,
     /// By a client: always in full.
     Elsewhere,
 }
@@ -161,6 +174,8 @@ impl Current {
 pub struct Resolver {
     settings: Settings,
     cache: Arc<Cache>,
+    /// The same for names that clients ask for, so that they push out none that is configured.
+    requested: Arc<Cache>,
     counts: Arc<Counts>,
     /// Which server answered last: it is asked first.
     first: AtomicUsize,
@@ -174,7 +189,8 @@ impl Default for Resolver {
 
 impl Resolver {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, cache: Arc::default(), counts: Arc::default(), first: AtomicUsize::new(0) }
+        let (cache, requested) = Default::default();
+        Self { settings, cache, requested, counts: Arc::default(), first: AtomicUsize::new(0) }
     }
 
     /// The resolver of the next configuration. What was answered is kept, unless others are asked from now on.
@@ -185,9 +201,18 @@ impl Resolver {
         let asks = |settings: &Settings| {
             (settings.servers.clone(), settings.hosts.clone(), settings.resolv_conf.clone())
         };
-        let cache =
-            if asks(&settings) == asks(&self.settings) { Arc::clone(&self.cache) } else { Arc::default() };
-        Arc::new(Self { settings, cache, counts: Arc::clone(&self.counts), first: AtomicUsize::new(0) })
+        let (cache, requested) = if asks(&settings) == asks(&self.settings) {
+            (Arc::clone(&self.cache), Arc::clone(&self.requested))
+        } else {
+            Default::default()
+        };
+        Arc::new(Self {
+            settings,
+            cache,
+            requested,
+            counts: Arc::clone(&self.counts),
+            first: AtomicUsize::new(0),
+        })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -200,7 +225,7 @@ impl Resolver {
 
     /// How many answers are kept.
     pub fn kept(&self) -> usize {
-        self.cache.len()
+        self.cache.len() + self.requested.len()
     }
 
     /// The addresses of a host, in the order in which they should be tried. Nobody is asked beyond `until`; only the
@@ -219,7 +244,11 @@ impl Resolver {
             return Ok(Answer { found: [address].into(), until: clock() + self.settings.max });
         }
         let key = Key::host(name, written);
-        let records = self.records(key, take, || lookup::host(self, name, written, until))?;
+        let ask = || lookup::host(self, name, written, until);
+        let records = match written {
+            Written::Here | Written::InAnswer => self.records(&self.cache, key, take, ask)?,
+            Written::Elsewhere => self.records(&self.requested, key, take, || ask().map(shortened))?,
+        };
         let addresses = records.found.iter().filter_map(|record| match record {
             Record::Address(address) => Some(*address),
             Record::Service { .. } => None,
@@ -257,7 +286,8 @@ impl Resolver {
     }
 
     fn service(&self, name: &str, take: Take, until: Instant) -> Result<Answer<Targets>, Failure> {
-        let mut answer = self.records(Key::service(name), take, || lookup::service(self, name, until))?;
+        let mut answer =
+            self.records(&self.cache, Key::service(name), take, || lookup::service(self, name, until))?;
         let mut offered: Vec<(u16, u16, u16, &str)> = answer
             .found
             .iter()
@@ -273,20 +303,31 @@ impl Resolver {
         }
         offered.sort_by_key(|(priority, weight, ..)| (*priority, u16::MAX - weight));
         let heaviest = offered.iter().map(|(_, weight, ..)| *weight).max().unwrap_or(1);
-        let (mut targets, mut lowest, mut failure) = (Targets::new(), None, None);
+        let (mut targets, mut lowest, mut failure, mut is_answered) = (Targets::new(), None, None, false);
         for (priority, weight, port, target) in offered.into_iter().take(TARGETS) {
-            match self.host(target, Written::Elsewhere, take, until) {
+            let host = match self.host(target, Written::InAnswer, take, until) {
                 Ok(host) => {
-                    let spare = *lowest.get_or_insert(priority) != priority;
-                    let addresses = with_port(&host.found, port);
-                    targets.push(Addresses::new(addresses, scaled(weight, heaviest), spare));
-                    answer.until = answer.until.min(host.until);
+                    (is_answered, answer.until) = (true, answer.until.min(host.until));
+                    Some(host)
                 }
-                Err(why) => failure = Some(why),
-            }
+                Err(why) => {
+                    let is_gone = matches!(why, Failure::NoName(_));
+                    failure = Some(why);
+                    if is_gone {
+                        continue;
+                    }
+                    // Nobody could say: it stays where it was, and is asked for again soon.
+                    answer.until = answer.until.min(clock() + self.settings.bounded(UNANSWERED));
+                    self.host(target, Written::InAnswer, Take::Known, until).ok()
+                }
+            };
+            let Some(host) = host else { continue };
+            let spare = *lowest.get_or_insert(priority) != priority;
+            let addresses = with_port(&host.found, port);
+            targets.push(Addresses::new(addresses, scaled(weight, heaviest), spare));
         }
         match failure {
-            Some(failure) if targets.is_empty() => Err(failure),
+            Some(failure) if !is_answered => Err(failure),
             _ => Ok(Answer { found: targets, until: answer.until }),
         }
     }
@@ -294,17 +335,18 @@ impl Resolver {
     /// The records of `key`: kept, or asked for and then kept.
     fn records(
         &self,
+        cache: &Cache,
         key: Key,
         take: Take,
-        ask: impl FnOnce() -> Result<(Vec<Record>, Option<Duration>), Failure>,
+        ask: impl FnOnce() -> Result<Found, Failure>,
     ) -> Result<Answer<Arc<[Record]>>, Failure> {
         let now = clock();
         if take == Take::Known {
-            let known = self.cache.last_good(&key, now, self.settings.stale);
+            let known = cache.last_good(&key, now, self.settings.stale);
             return known.ok_or_else(|| Failure::Unanswered("it was not asked for yet".into()));
         }
         if take == Take::Kept {
-            if let Some(kept) = self.cache.fresh(&key, now) {
+            if let Some(kept) = cache.fresh(&key, now) {
                 Counts::one(&self.counts.hits);
                 return kept;
             }
@@ -314,9 +356,13 @@ impl Resolver {
         let now = clock();
         let settings = &self.settings;
         match asked {
-            Ok((records, lasts)) => {
-                let lasts = lasts.unwrap_or(UNKNOWN).max(settings.min).min(settings.max);
-                Ok(self.cache.keep(key, records.into(), now, lasts))
+            Ok(Found { records, is_part: true, .. }) => {
+                let lasts = settings.bounded(UNANSWERED);
+                Ok(cache.keep_part(key, records, now, lasts, settings.stale))
+            }
+            Ok(Found { records, lasts, .. }) => {
+                let lasts = settings.bounded(lasts.unwrap_or(UNKNOWN));
+                Ok(cache.keep(key, records.into(), now, lasts))
             }
             Err(failure) => {
                 let (counter, lasts) = match failure {
@@ -324,7 +370,7 @@ impl Resolver {
                     Failure::Unanswered(_) => (&self.counts.unanswered, settings.negative.min(UNANSWERED)),
                 };
                 Counts::one(counter);
-                let last_good = self.cache.keep_failure(key, &failure, now, lasts, settings.stale);
+                let last_good = cache.keep_failure(key, &failure, now, lasts, settings.stale);
                 last_good.filter(|_| take == Take::Kept).ok_or(failure)
             }
         }
@@ -334,8 +380,19 @@ impl Resolver {
 /// How long an answer is kept that does not say so: the hosts file's, the system's.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
-/// How long nobody asks again where nobody could say, at most (RFC 9520 section 3.2: at least a second).
+/// How long nobody asks again where nobody could say, of all or of a part, at most (RFC 9520 section 3.2: at least a second).
 const UNANSWERED: Duration = Duration::from_secs(2);
+
+/// The first addresses of each family: a client may own the zone it asks for.
+fn shortened(mut found: Found) -> Found {
+    let (mut v4, mut v6) = (0, 0);
+    found.records.retain(|record| {
+        let count = if matches!(record, Record::Address(IpAddr::V6(_))) { &mut v6 } else { &mut v4 };
+        *count += 1;
+        *count <= FAMILY
+    });
+    found
+}
 
 fn with_port(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
     addresses.iter().map(move |address| SocketAddr::new(*address, port))

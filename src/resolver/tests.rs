@@ -155,12 +155,41 @@ fn what_does_not_fit_is_fetched_over_tcp() {
     });
     let resolver = resolver(&[&server]);
     for name in ["cut.example", "large.example"] {
-        assert_eq!(ask(&resolver, name).unwrap().len(), 250, "{name}");
+        let answer = resolver.host(name, Written::Here, Take::Kept, clock() + LONG).unwrap();
+        assert_eq!(answer.found.len(), 250, "{name}");
     }
     assert_eq!(server.asked().iter().filter(|asked| asked.tcp && asked.kind == A).count(), 2);
     // Truncated there as well: a failure, not a circle.
     server.change(|asked| asked.reply(0x200, &[]));
     assert!(matches!(ask(&resolver, "never.example"), Err(Failure::Unanswered(_))));
+}
+
+/// Who asks for names of a zone of its own neither fills our memory nor makes us forget where our servers are.
+#[test]
+fn what_clients_ask_for_is_kept_short_and_apart() {
+    let all: Vec<IpAddr> =
+        (1..=100).flat_map(|last| [v4(last), format!("2001:db8::{last}").parse().unwrap()]).collect();
+    let server = NameServer::new(move |asked| asked.addresses(300, &all));
+    let resolver = resolver(&[&server]);
+    let configured = |take| resolver.host("a.example", Written::InAnswer, take, clock() + LONG);
+    assert_eq!(configured(Take::Kept).unwrap().found.len(), 200);
+    let found = ask(&resolver, "a.example").unwrap();
+    assert_eq!(found.iter().filter(|ip| ip.contains(':')).count(), FAMILY);
+    assert_eq!(found.len(), 2 * FAMILY);
+    assert_eq!(configured(Take::Known).unwrap().found.len(), 200);
+    assert_eq!(resolver.kept(), 2);
+}
+
+#[test]
+fn where_tcp_is_closed_what_came_over_udp_is_an_answer() {
+    let server = NameServer::new(|asked| match (asked.kind, asked.tcp) {
+        (A, false) => one(asked),
+        // Over TCP nothing comes but the end.
+        (_, true) => Vec::new(),
+        _ => asked.reply(0x200, &[]),
+    });
+    assert_eq!(ask(&resolver(&[&server]), "a.example").unwrap(), ["192.0.2.1"]);
+    assert!(server.asked().iter().any(|asked| asked.tcp));
 }
 
 #[test]
@@ -250,9 +279,15 @@ fn the_last_good_answer_is_told_while_the_server_is_down() {
     assert_eq!(ask(&resolver, "a.example").unwrap(), ["192.0.2.1"]);
     let question = Question::Host("a.example.".into(), 80);
     assert!(resolver.answer(&question, Take::New, clock() + LONG).is_err(), "who wants a new one is told");
+    assert_eq!(resolver.known(&question), None, "what clients ask for is apart");
+    server.change(|asked| asked.addresses(0, &[v4(1)]));
+    let answer = |take| resolver.answer(&question, take, clock() + LONG);
+    assert!(answer(Take::New).is_ok());
+    server.hang();
+    assert!(answer(Take::New).is_err());
     assert_eq!(resolver.known(&question).unwrap()[0].to_vec(), [SocketAddr::new(v4(1), 80)]);
     assert_eq!(resolver.known(&Question::Host("b.example.".into(), 80)), None);
-    assert_eq!(resolver.kept(), 1, "looking leaves no trace");
+    assert_eq!(resolver.kept(), 2, "looking leaves no trace");
 }
 
 #[test]
@@ -292,6 +327,55 @@ fn a_service_leads_to_its_targets_and_those_of_the_lowest_priority_come_first() 
     for name in ["_none._tcp.example", "_other._tcp.example"] {
         assert!(matches!(answer(name), Err(Failure::NoName(_))), "{name}");
     }
+}
+
+/// A target of which nobody can say anything is no target that is gone.
+#[test]
+fn a_target_that_is_not_answered_stays_and_is_asked_for_again_soon() {
+    let answer = |asked: &Asked, two: Option<u16>| match (asked.kind, &*asked.name, two) {
+        (SRV, ..) => {
+            let target = |name| service(&asked.name, 0, (0, 0, 143), name);
+            asked.reply(0, &[target("one.example"), target("two.example")])
+        }
+        (_, "one.example", _) => asked.addresses(3600, &[v4(1)]),
+        (.., Some(code)) => asked.reply(code, &[]),
+        _ => asked.addresses(0, &[v4(2)]),
+    };
+    let server = NameServer::new(move |asked| answer(asked, None));
+    let min = Duration::from_secs(30);
+    let resolver = Resolver::new(Settings { min, ..settings(&[&server]) });
+    let question = Question::Service("_imap._tcp.example".into());
+    let found = || {
+        let answer = resolver.answer(&question, Take::New, clock() + LONG)?;
+        assert!(answer.until <= clock() + min);
+        Ok(answer.found.iter().map(|target| target[0].ip()).collect::<Vec<_>>())
+    };
+    assert_eq!(found(), Ok(vec![v4(1), v4(2)]));
+    server.change(move |asked| answer(asked, Some(2)));
+    assert_eq!(found(), Ok(vec![v4(1), v4(2)]));
+    server.change(move |asked| answer(asked, Some(3)));
+    assert_eq!(found(), Ok(vec![v4(1)]));
+    // Where no target is answered, that is a failure as any other.
+    server.change(move |asked| if asked.kind == SRV { answer(asked, None) } else { asked.reply(2, &[]) });
+    assert!(matches!(found(), Err(Failure::Unanswered(_))));
+}
+
+#[test]
+fn a_family_that_is_not_answered_keeps_its_addresses_and_is_asked_for_again_soon() {
+    let six: IpAddr = "2001:db8::1".parse().unwrap();
+    let server = NameServer::new(move |asked| asked.addresses(3600, &[v4(1), six]));
+    let min = Duration::from_secs(30);
+    let resolver = Resolver::new(Settings { min, ..settings(&[&server]) });
+    let question = Question::Host("a.example".into(), 80);
+    let ask = || resolver.answer(&question, Take::New, clock() + LONG).unwrap();
+    assert_eq!(ask().found[0].len(), 2);
+    server
+        .change(|asked| if asked.kind == A { asked.addresses(3600, &[v4(1)]) } else { asked.reply(2, &[]) });
+    let answer = ask();
+    assert_eq!(answer.found[0].len(), 2);
+    assert!(answer.until <= clock() + min, "and not an hour");
+    server.change(|asked| asked.addresses(3600, &[v4(1)]));
+    assert_eq!(ask().found[0].to_vec(), [SocketAddr::new(v4(1), 80)]);
 }
 
 #[test]

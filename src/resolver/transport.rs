@@ -33,7 +33,8 @@ struct Pending {
 /// kept silent.
 ///
 /// # Errors
-/// Where nothing can be sent: no route, no descriptor, refused by the server's machine.
+/// Where nothing can be sent, or fetched over TCP, and nothing was answered: no route, no descriptor, refused by the server's
+/// machine.
 pub(super) fn ask(
     server: SocketAddr,
     name: &str,
@@ -52,12 +53,20 @@ pub(super) fn ask(
         }
         over_udp(server, &mut pending, until, counts)?;
     }
+    let mut failure = None;
     for one in pending.iter_mut().filter(|one| one.outcome == Some(Outcome::Truncated)) {
         Counts::one(&counts.queries);
-        let outcome = over_tcp(server, &one.query, one.kind, until)?;
+        let outcome = over_tcp(server, &one.query, one.kind, until).unwrap_or_else(|error| {
+            failure = Some(error);
+            None
+        });
         one.outcome = outcome.filter(|outcome| *outcome != Outcome::Truncated);
     }
-    Ok(pending.into_iter().map(|one| one.outcome).collect())
+    match failure {
+        // What was answered is so whatever became of the rest.
+        Some(error) if pending.iter().all(|one| one.outcome.is_none()) => Err(error),
+        _ => Ok(pending.into_iter().map(|one| one.outcome).collect()),
+    }
 }
 
 fn query(name: &str, kind: Kind, extended: bool) -> io::Result<Vec<u8>> {

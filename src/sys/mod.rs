@@ -13,6 +13,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod identity;
 pub mod listening;
+pub mod names;
 pub mod openssl;
 pub mod options;
 pub mod outgoing;

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Servers that are reached by name, and a name server that lies, hangs and changes its mind.
 
+use crate::control_socket::ask;
 use crate::harness::{
-    A, Asked, Backend, BlackHole, End, Listening, NameServer, Options, Peer, Program, SRV, Tunnel,
-    free_address, refusing, service, wait_for,
+    A, Asked, Backend, BlackHole, End, Listening, NameServer, Options, OwnNetwork, Peer, Program, SRV,
+    Tunnel, free_address, refusing, service, wait_for,
 };
 use nix::sys::signal::Signal;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+/// Where resolv.conf(5) has a name server listen.
+const DNS: &str = "127.0.0.1:53";
 
 /// A backend on that address of this machine, at `port`, that says who it is and ends.
 fn says(ip: &str, port: u16, what: &'static str) -> Backend<()> {
@@ -92,6 +97,30 @@ fn the_last_answer_is_used_on_while_the_name_server_fails() {
     assert!(failures.iter().all(|line| line.get("state") == "resolved"), "{failures:?}");
 }
 
+/// A reload changes nothing about it, neither when it asks others who know no more.
+#[test]
+fn the_last_answer_is_used_on_over_a_reload() {
+    let port = free_port();
+    let _server = says("127.0.0.2", port, "here");
+    let names = NameServer::new(|asked| asked.addresses(1, &[local(2)]));
+    let others = NameServer::new(Asked::no_such_name);
+    let text = |names| config(&[names], "", &format!("connect = \"db.example:{port}\""));
+    let tunnel = Tunnel::start(&text(&names));
+    names.change(Asked::no_such_name);
+    tunnel.wait_log("the failure", |line| line.is("name-failed"));
+    for (reloads, asked) in [&names, &others].into_iter().enumerate() {
+        tunnel.rewrite(&text(asked));
+        tunnel.signal(Signal::SIGHUP);
+        let done = || tunnel.log_lines().iter().filter(|line| line.is("reload-done")).count();
+        wait_for("the reload", || done() > reloads);
+        let before = asked.count("db.example", A);
+        wait_for("questions in vain", || asked.count("db.example", A) >= before + 2);
+        assert_eq!(who(&tunnel), "here");
+    }
+    let told = tunnel.log_lines().iter().filter(|line| line.is("name-failed")).count();
+    assert_eq!(told, 1, "it is one failure");
+}
+
 /// And no longer than `stale` says.
 #[test]
 fn an_answer_that_is_too_old_is_given_up() {
@@ -166,7 +195,7 @@ fn a_check_warns_of_names_without_addresses() {
     let names = NameServer::new(Asked::no_such_name);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tunnel.conf");
-    std::fs::write(&file, config(&[&names], "", "connect = \"gone.example:1\"")).unwrap();
+    fs::write(&file, config(&[&names], "", "connect = \"gone.example:1\"")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_tunnel")).arg("-t").arg("-c").arg(&file).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
@@ -264,6 +293,31 @@ fn several_addresses_become_several_servers_where_that_is_asked_for() {
     assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
 }
 
+/// What the operator says of a place is of the address there, and no answer in another order makes it another one's.
+#[test]
+fn a_reload_leaves_every_address_in_its_place() {
+    let port = free_port();
+    let _servers = [says("127.0.0.2", port, "two"), says("127.0.0.3", port, "three")];
+    let names = NameServer::new(|asked| asked.addresses(1, &[local(2), local(3)]));
+    let service = |expand| format!("connect = {{ address = \"db.example:{port}\", expand = {expand} }}");
+    let text = |expand| format!("[control]\nsocket = \"c\"\n{}", config(&[&names], "", &service(expand)));
+    let tunnel = Tunnel::start(&text(2));
+    assert_eq!(who(&tunnel), "two");
+    let answer = ask(&tunnel.dir().join("c"), &format!("disable server web/db.example:{port}#1"));
+    assert_eq!(answer, "\n");
+    names.change(|asked| asked.addresses(1, &[local(3), local(2)]));
+    for (reloads, expand) in [2, 3].into_iter().enumerate() {
+        tunnel.rewrite(&text(expand));
+        tunnel.signal(Signal::SIGHUP);
+        let done = || tunnel.log_lines().iter().filter(|line| line.is("reload-done")).count();
+        wait_for("the reload", || done() > reloads);
+        assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
+        let asked = names.count("db.example", A);
+        wait_for("the next answers", || names.count("db.example", A) >= asked + 3);
+        assert_eq!([who(&tunnel), who(&tunnel)], ["three", "three"]);
+    }
+}
+
 /// RFC 2782: those of the lowest priority, and others only when these are gone.
 #[test]
 fn a_service_leads_to_its_targets_by_priority() {
@@ -310,6 +364,70 @@ fn what_clients_ask_for_is_kept() {
         assert_eq!(client.receive_all().1 == End::Clean, host.starts_with(['a', 'A']), "{host}");
     }
     assert_eq!((names.count("a.example", A), names.count("gone.example", A)), (1, 1));
+}
+
+/// A service whose clients say by HTTP where to, on this machine.
+fn requested(port: u16) -> String {
+    format!(
+        "[[service]]\nname = \"web\"\naccept = \"127.0.0.1:0\"\npeek = \"http\"\n\
+         connect = {{ address = [\"*:{port}\"], allow = [\"127.0.0.0/8\"] }}\n"
+    )
+}
+
+/// Who answers to that host.
+fn who_is(tunnel: &Tunnel, host: &str) -> String {
+    let mut client = Peer::plain(tunnel.address("web"));
+    // Whoever is let down may be so before it has asked.
+    let _asked = client.try_send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+    String::from_utf8(client.receive_all().0).unwrap()
+}
+
+/// Neither by us nor by the system's resolver, which puts it to work where DNS says that there is no such name.
+#[test]
+fn the_search_list_is_not_for_what_clients_ask_for() {
+    let Some(network) = OwnNetwork::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("resolv.conf");
+    fs::write(&file, "nameserver 127.0.0.1\nsearch corp.example\noptions ndots:5\n").unwrap();
+    network.resolve_by(&file);
+    let names = NameServer::at(DNS.parse().unwrap(), |asked| match asked.name.ends_with(".corp.example") {
+        true => asked.addresses(300, &[local(2)]),
+        false => asked.no_such_name(),
+    });
+    let port = free_port();
+    let _server = says("127.0.0.2", port, "corp");
+    let tunnel = Tunnel::start(&requested(port));
+    for host in ["intranet", "nosuch.example.org", "dotted.example.org."] {
+        assert_eq!(who_is(&tunnel, host), "");
+        let host = host.trim_end_matches('.');
+        assert!(names.count(host, A) >= 2, "the system's resolver was asked as well");
+    }
+    let searched: Vec<_> = names.asked().into_iter().filter(|it| it.name.contains("corp")).collect();
+    assert_eq!(searched, []);
+}
+
+/// Of the system's resolver, whom nobody else is asked before here: that it cannot say is not that there is no such name.
+#[test]
+fn the_last_answer_is_used_on_while_the_system_cannot_say() {
+    let Some(network) = OwnNetwork::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("resolv.conf");
+    fs::write(&file, "# No name server: the one on this machine.\n").unwrap();
+    network.resolve_by(&file);
+    let names = NameServer::at(DNS.parse().unwrap(), |asked| asked.addresses(300, &[local(2)]));
+    let port = free_port();
+    let _server = says("127.0.0.2", port, "here");
+    let tunnel = Tunnel::start(&format!("[resolver]\nmin = \"1s\"\nmax = \"1s\"\n{}", requested(port)));
+    assert_eq!(who_is(&tunnel, "a.example"), "here");
+    names.change(|asked| asked.reply(2, &[]));
+    let asked = names.count("a.example", A);
+    wait_for("the end of what was kept", || {
+        assert_eq!(who_is(&tunnel, "a.example"), "here");
+        names.count("a.example", A) > asked
+    });
+    assert_eq!(who_is(&tunnel, "a.example"), "here");
+    names.change(Asked::no_such_name);
+    wait_for("that there is no such name", || who_is(&tunnel, "a.example").is_empty());
 }
 
 /// What is not resolved is shown as such, and what resolving has cost.

@@ -14,7 +14,7 @@ use super::Loader;
 use crate::policy::balance::Balance;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
-use crate::policy::resolved::{self, Question, Resolved, Watch};
+use crate::policy::resolved::{self, Question, Resolved};
 use crate::policy::target::Requested;
 use crate::policy::upstream::{Server, Upstream};
 use crate::policy::waiting::Bounds;
@@ -109,7 +109,7 @@ impl Loader<'_> {
         let parts = expand.or_else(|| matches!(question, Question::Service(_)).then_some(EXPAND));
         let known = self.known.entry((question, parts.unwrap_or(1)));
         let watch = known.or_insert_with_key(|(question, places)| {
-            let watch = Arc::new(Watch::new(question.clone(), *places));
+            let watch = self.context.watches.next(question, *places);
             self.watches.push((Arc::clone(&watch), endpoint.text.place));
             watch
         });

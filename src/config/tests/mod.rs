@@ -36,6 +36,7 @@ fn context() -> LoadContext {
         tables: Tables::default(),
         quotas: QuotaBook::default(),
         resolver: Current::default(),
+        watches: Watches::default(),
         secret: ProcessSecret::of(7),
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A network of a test's own: what is lost in it is lost to nobody else.
+//! A network of a test's own: what is lost in it is lost to nobody else, and what it says of name servers is for nobody else.
 
 use nix::sched::{CloneFlags, unshare};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The network that this thread, the threads and the programs it starts from now on have to themselves: a loopback interface
@@ -21,6 +22,16 @@ impl OwnNetwork {
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
         assert!(up.success(), "{up}");
         Some(Self(()))
+    }
+
+    /// Has `file` read where resolv.conf(5) is looked for.
+    pub(crate) fn resolve_by(&self, file: &Path) {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let file = file.to_str().unwrap();
+        for args in [&["--make-rprivate", "/"][..], &["--bind", file, "/etc/resolv.conf"]] {
+            let status = Command::new("mount").args(args).status().unwrap();
+            assert!(status.success(), "{args:?}: {status}");
+        }
     }
 
     /// Loses every packet to `address` from now on, over TCP and UDP.
