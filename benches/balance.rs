@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tunnel::policy::balance::{Balance, Kind, mix};
-use tunnel::policy::upstream::{MarkBook, Picked, Seeker, Server, Upstream};
+use tunnel::policy::marks::MarkBook;
+use tunnel::policy::upstream::{Picked, Seeker, Server, Upstream};
 use tunnel::sys::address::Address;
 
 const SERVERS: usize = 10;

@@ -14,7 +14,7 @@ use crate::event::Key;
 use crate::event::event_loop::Loop;
 use crate::event::slots::Slots;
 use crate::log::{Level, Log};
-use crate::policy::upstream::Marks;
+use crate::policy::marks::Marks;
 use crate::stats::Clock;
 use crate::sys::eventfd::EventFd;
 use crate::sys::process;

@@ -6,7 +6,7 @@
 //! Parsing is pure. Resolving asks the system and may block for long: only a task thread may do it.
 
 use super::report::Complaint;
-use crate::policy::resolved::Question;
+use crate::policy::watch::Question;
 use crate::sys::address::Address;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};

@@ -24,7 +24,7 @@ use crate::policy::balance::Balance;
 use crate::policy::health::Passive;
 use crate::policy::networks::Networks;
 use crate::policy::outgoing::{Outgoing, Source};
-use crate::policy::resolved::{self, Question, Watch};
+use crate::policy::resolved;
 use crate::policy::route_table::{Match, RouteTable, Tie};
 use crate::policy::rules::{RuleSpec, Rules};
 use crate::policy::service::{AcceptProxy, Monitor, Route, RouteAction, Service};
@@ -34,6 +34,7 @@ use crate::policy::tls_server::ServerTls;
 use crate::policy::tls_spec::{ClientTlsSpec, Problem, ServerTlsSpec};
 use crate::policy::upstream::Upstream;
 use crate::policy::via::Via;
+use crate::policy::watch::{Question, Watch};
 use crate::resolver;
 use crate::stats::{Kind, Registry};
 use crate::sys::address::Address;
@@ -406,7 +407,7 @@ fn bind(settings: &ServiceSettings, mut loaded: Parts, context: &LoadContext) ->
         }
         let upstream = &mut route.upstream;
         if upstream.queue.length > 0 {
-            upstream.waiting = context.marks.line(&settings.name, &route.name);
+            upstream.waiting = context.marks.line_of(&settings.name, &route.name);
         }
         let turns = upstream.servers.iter().filter_map(|server| Some(server.marks.as_ref()?.turn()));
         upstream.balance = Balance::new(upstream.balance.kind, turns);

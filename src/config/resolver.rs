@@ -8,7 +8,7 @@ use super::raw::{At, Node};
 use super::report::{Place, Report};
 use super::settings::Endpoint;
 use super::tables;
-use crate::policy::resolved::{Question, Targets, Watch};
+use crate::policy::watch::{Question, Targets, Watch};
 use crate::resolver::{Answer, Failure, Resolver, Take};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -9,7 +9,7 @@
 use super::tasks::Tasks;
 use crate::config::Kept;
 use crate::log::{Level, Log};
-use crate::policy::resolved::{Question, Targets, Watch};
+use crate::policy::watch::{Question, Targets, Watch};
 use crate::resolver::{Answer, Failure, Resolver, Take};
 use crate::sys::eventfd::EventFd;
 use crossbeam_queue::ArrayQueue;

@@ -9,8 +9,9 @@ use crate::connection::pair::{Attempt, Pair};
 use crate::error::Reason;
 use crate::event::Key;
 use crate::log::{Level, Log};
+use crate::policy::marks::MarkBook;
 use crate::policy::service::{Route, Service};
-use crate::policy::upstream::{MarkBook, Server, Upstream};
+use crate::policy::upstream::{Server, Upstream};
 use crate::policy::waiting::{Bounds, Caller};
 use crate::stream::testing::unix_pair;
 use crate::sys::address::Address;
@@ -137,7 +138,7 @@ fn service(book: &MarkBook, listeners: &[TcpListener; 2]) -> Arc<Service> {
     };
     let servers = [("a", &listeners[0], 1), ("b", &listeners[1], u32::MAX)].map(server).into();
     let queue = Bounds { length: LENGTH, patience: PATIENCE };
-    let waiting = book.line("test", "default");
+    let waiting = book.line_of("test", "default");
     let upstream = Upstream { servers, waiting, queue, attempts: u32::MAX, ..Upstream::default() };
     let routes = Box::new([Route { upstream, ..Route::plain("default") }]);
     Arc::new(Service { routes, ..Service::plain() })

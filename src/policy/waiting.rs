@@ -4,7 +4,7 @@
 //! Who waits stands in the line with the address under which its worker finds it. Whoever leaves a server calls the next one.
 //! A call may reach nobody, because its connection has gone or found a place by itself, or one who cannot use what is free,
 //! because it has failed there; then it is passed on, so that no place stays empty while somebody waits. The line belongs to
-//! the route's name, as the servers' marks do ([`super::upstream::MarkBook`]): those of an older configuration leave, and
+//! the route's name, as the servers' marks do ([`super::marks::MarkBook`]): those of an older configuration leave, and
 //! wait, beside those of the present one.
 //!
 //! Invariants: who waits is counted for as long as it has its [`Ticket`], and stands in the line once at most; those are

@@ -14,10 +14,11 @@ use super::Loader;
 use crate::policy::balance::Balance;
 use crate::policy::check::CheckSpec;
 use crate::policy::health::Passive;
-use crate::policy::resolved::{self, Question, Resolved};
+use crate::policy::resolved::{self, Resolved};
 use crate::policy::target::Requested;
 use crate::policy::upstream::{Server, Upstream};
 use crate::policy::waiting::Bounds;
+use crate::policy::watch::Question;
 use crate::wire::checks::Talk;
 use std::sync::Arc;
 

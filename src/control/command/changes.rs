@@ -8,7 +8,7 @@ use super::{Call, Done};
 use crate::control::order::Order;
 use crate::log;
 use crate::policy::health::Seen;
-use crate::policy::upstream::{Admin, HEAVIEST, Marks};
+use crate::policy::marks::{Admin, HEAVIEST, Marks};
 use crate::sys::time;
 use std::sync::Arc;
 
