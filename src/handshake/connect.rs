@@ -20,7 +20,7 @@ use crate::stats::failures::Missed;
 use crate::stats::{Counter, Presence};
 use crate::sys::address::Address;
 use crate::sys::outgoing::is_our_lack;
-use crate::sys::socket::Connecting;
+use crate::sys::socket::{Connecting, Socket};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,8 +223,15 @@ fn count(pair: &mut Pair, server: &Server, time: Duration, ctx: &Ctx) {
     }
 }
 
-/// A connection with the server is all there, TLS included: it is well, as far as connections can tell.
+/// A connection with the server is all there, TLS included: it is well, as far as connections can tell. Of one that waits for
+/// our first bytes (`fast_open`) nothing is known yet.
 pub fn succeeded(pair: &Pair, service: &Service, ctx: &Ctx) {
+    let socket = pair.server.as_ref().and_then(|server| server.stream.socket());
+    let route = service.routes.get(pair.facts.route);
+    let is_lazy = route.and_then(|route| route.outgoing.as_ref()).is_some_and(|out| out.socket.fast_open);
+    if is_lazy && socket.is_some_and(Socket::awaits_bytes) {
+        return;
+    }
     note(pair, service, "", ctx, |marks| marks.health.connected(ctx.at()));
 }
 

@@ -5,7 +5,7 @@
 //! Not here: which server (`connect.rs`), the options themselves (`policy/outgoing.rs`).
 
 use crate::connection::context::Ctx;
-use crate::connection::pair::Pair;
+use crate::connection::pair::{Awaits, Pair};
 use crate::log::Level;
 use crate::policy::service::Service;
 use crate::stats::Counter;
@@ -27,7 +27,9 @@ pub(super) fn open(
     let Some(outgoing) = &route.outgoing else { return Socket::connect(address) };
     // Where the server is to speak first, a connection that waits for our bytes would wait for ever.
     let speaks_first = route.connect_tls.is_some() || pair.client.stream.holds_input();
-    let lazily = route.send_proxy.is_some() || route.starttls.is_none() && speaks_first;
+    let has_words = route.send_proxy.is_some() || route.starttls.is_none() && speaks_first;
+    // Whoever is told that the server was reached must be told the truth.
+    let lazily = has_words && pair.facts.awaits == Awaits::Nothing;
     outgoing.connect(address, &pair.source(), lazily, &mut |unset| {
         for stats in pair.stays.scopes() {
             stats.add(ctx.worker, Counter::OptionErrors, 1);

@@ -15,7 +15,8 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The state of a TCP socket that is no connection any more (linux/tcp_states.h).
+/// The states of a TCP socket whose SYN is not answered, and of one that is no connection any more (linux/tcp_states.h).
+const TCP_SYN_SENT: u8 = 2;
 const TCP_CLOSE: u8 = 7;
 
 /// A connected or connecting stream socket.
@@ -157,6 +158,11 @@ impl Socket {
         let hung_up = found > 0 && poll.revents & libc::POLLHUP != 0;
         found > 0 && poll.revents & libc::POLLERR != 0
             || hung_up && self.tcp_state().is_none_or(|s| s == TCP_CLOSE)
+    }
+
+    /// Whether it says it is connected, and waits for the bytes that shall travel with its SYN (TCP_FASTOPEN_CONNECT, tcp(7)).
+    pub fn awaits_bytes(&self) -> bool {
+        matches!(self.tcp_state(), Some(TCP_SYN_SENT))
     }
 
     /// The state of a TCP connection (TCP_INFO, tcp(7)); none for other sockets.

@@ -3,8 +3,8 @@
 //! they are taken, what they are told, and where they never are.
 
 use crate::harness::{
-    Backend, BlackHole, Duplex, End, Listening, Nginx, Options, Peer, Pki, Program, TlsClient, Tunnel,
-    digest_of_pattern, openssl_server, refusing,
+    Backend, BlackHole, Duplex, End, Listening, Nginx, Options, OwnNetwork, Peer, Pki, Program, TlsClient,
+    Tunnel, digest_of_pattern, openssl_server, refusing,
 };
 use crate::via_proxy::microsocks;
 use std::fs;
@@ -303,4 +303,35 @@ fn ways_lead_through_other_ways() {
         drop(client);
         backend.next();
     }
+}
+
+/// With `fast_open` a connect can seem to succeed before anything was sent.
+#[test]
+fn who_is_told_that_it_is_connected_is() {
+    let Some(_network) = OwnNetwork::new() else { return };
+    // As a client and as a server (ip-sysctl): of this network, in which this thread is.
+    fs::write("/proc/sys/net/ipv4/tcp_fastopen", "3").unwrap();
+    let backend = Backend::echo(Listening::default());
+    let open = "socket = { fast_open = true }";
+    let server = Tunnel::start(&format!(
+        "[[service]]\nname = \"server\"\naccept = {{ address = \"127.0.0.1:0\", {open} }}\nconnect = \"{}\"\n",
+        backend.address()
+    ));
+    let port = server.address("server").port();
+    let tunnel = Tunnel::start(&service("", &format!("{LOCAL}, {open}"), ""));
+    let ask = || {
+        let mut client = Peer::plain(tunnel.address("way"));
+        // SOCKS 4, and what the server is to have first.
+        client.send(&[&[4, 1][..], &port.to_be_bytes(), &[127, 0, 0, 1, 0], b"early"].concat());
+        let granted = client.receive(8)[1] == 0x5a;
+        if granted {
+            client.half_close();
+            assert_eq!(client.receive_all(), (b"early".to_vec(), End::Clean));
+        }
+        granted
+    };
+    // The first one brings the cookie that later ones send.
+    assert!(ask() && ask() && ask());
+    drop(server);
+    assert!(!ask(), "granted, and nobody is there");
 }
