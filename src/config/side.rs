@@ -70,17 +70,7 @@ pub(super) fn check_connect(
             .help("write each address as a table of its own, or all of them in `connect`");
     }
     let addresses = side.addresses(Purpose::Connect, directory, report);
-    let requested = addresses.iter().find(|endpoint| matches!(endpoint.target, Target::Requested(_)));
-    if let Some(requested) = requested {
-        if let Some(other) = addresses.iter().find(|other| other.text.place != requested.text.place) {
-            report
-                .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
-                .note(other.text.place, "another one is here")
-                .help("it stands for whatever server the client asks for");
-        } else if matches!(requested.target, Target::Requested(Some(_))) {
-            needs.name(requested.text.place);
-        }
-    }
+    let requested = check_requested(&addresses, needs, report);
     let expand = side.get("expand").and_then(|node| resolver::check_expand(node, &addresses, report));
     let allow = side.get("allow");
     if let (Some(node), None, false) = (allow, requested, addresses.is_empty()) {
@@ -120,6 +110,24 @@ pub(super) fn check_connect(
         send_proxy,
         outgoing,
     })
+}
+
+/// The address that stands for the server of the client's choice, if there is one.
+fn check_requested<'e>(
+    addresses: &'e [Endpoint],
+    needs: &mut Needs,
+    report: &mut Report,
+) -> Option<&'e Endpoint> {
+    let requested = addresses.iter().find(|endpoint| matches!(endpoint.target, Target::Requested(_)))?;
+    if let Some(other) = addresses.iter().find(|other| other.text.place != requested.text.place) {
+        report
+            .error(requested.text.place, format!("{:?} must be the only address", requested.text.value))
+            .note(other.text.place, "another one is here")
+            .help("it stands for whatever server the client asks for");
+    } else if matches!(requested.target, Target::Requested(Some(_))) {
+        needs.name(requested.text.place);
+    }
+    Some(requested)
 }
 
 /// A side as written: its addresses, and its table if it is one.
