@@ -306,8 +306,10 @@ pub struct Server {
     pub state: String,
     /// In the present state since.
     pub since: f64,
-    /// 0 to 256; how servers share the load.
+    /// 0 to 256; how servers share the load: as the operator said last, or as configured.
     pub weight: u32,
+    /// As configured.
+    pub initial_weight: u32,
     /// It serves only while no other can.
     pub backup: bool,
     /// Connections it may have at once; 0: as many as come.

@@ -174,7 +174,16 @@ fn servers(route: &Route) -> Vec<Problem> {
         );
         warning(&server.name, text)
     };
-    down.iter().map(tell).collect()
+    let mut told: Vec<Problem> = down.iter().map(tell).collect();
+    told.extend(only_backups(route, &place, is_out));
+    told
+}
+
+/// Of a route with backups: that nobody else serves.
+fn only_backups(route: &Route, place: &str, is_out: impl Fn(&&Server) -> bool) -> Option<Problem> {
+    let mut own = route.servers.iter().filter(|server| !server.backup).peekable();
+    let lost = own.peek().is_some() && own.all(|server| is_out(&server));
+    lost.then(|| warning(place, format!("only backups of {place} serve: bring one of its own servers back")))
 }
 
 /// What was last seen of a server, in brackets.
@@ -500,6 +509,10 @@ mod tests {
         assert_eq!(found, ["error: every server of web/api was taken out by hand: put one back in"]);
         let taken_out = vec![server("one:80", "up", "maint"), server("two:80", "unchecked", "ready")];
         assert_eq!(of_routes(vec![route(taken_out), route(Vec::new())]), [""; 0]);
+        let backup = Server { backup: true, ..server("two:80", "up", "ready") };
+        let found = of_routes(vec![route(vec![server("one:80", "up", "maint"), backup.clone()])]);
+        assert_eq!(found, ["warning: only backups of web/api serve: bring one of its own servers back"]);
+        assert_eq!(of_routes(vec![route(vec![server("one:80", "up", "ready"), backup])]), [""; 0]);
     }
 
     #[test]

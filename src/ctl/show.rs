@@ -126,6 +126,8 @@ fn backlog(listener: &Listener) -> Cell {
 
 fn servers(seen: &Snapshot) -> Table {
     let own = [text("SERVER"), text("ROUTE"), text("ADDRESS"), text("ADMIN"), text("STATE"), number("SINCE")];
+    let shares = [number("WEIGHT"), text("BACKUP"), number("MOST")];
+    let own = [&own[..], &shares].concat();
     let last = [number("CT P50"), number("CT P99"), number("ERRORS"), text("CHECK"), text("LAST ERROR")];
     let mut table = Table::new(&columns(&own, &last));
     let all =
@@ -141,6 +143,9 @@ fn servers(seen: &Snapshot) -> Table {
             Cell::state(&server.admin),
             Cell::state(&server.state),
             Cell::number(since, if since < 0.0 { "-".to_owned() } else { span(since) }),
+            Cell::number(server.weight.into(), server.weight.to_string()),
+            Cell::text(if server.backup { "yes" } else { "-" }),
+            most(server.max_connections),
         ];
         cells.extend(traffic(&server.traffic));
         cells.extend([
@@ -157,6 +162,15 @@ fn servers(seen: &Snapshot) -> Table {
         table.push(0, cells);
     }
     table
+}
+
+/// The most connections at once; 0: as many as come.
+fn most(connections: u64) -> Cell {
+    if connections == 0 {
+        Cell::number(f64::MAX, "-")
+    } else {
+        Cell::number(float(connections), count(connections))
+    }
 }
 
 fn errors_of(server: &Server) -> Cell {

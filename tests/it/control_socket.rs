@@ -255,7 +255,10 @@ fn weights_are_kept_and_shown() {
     assert_eq!(asked.ask(&format!("get weight {server}")), "1 (initial 1)\n\n");
     assert_eq!(asked.ask(&format!("set weight {server} 7;set server {server} weight 9")), "\n\n");
     assert_eq!(asked.ask(&format!("get weight {server}")), "9 (initial 1)\n\n");
-    assert_eq!(asked.json("show servers json")[0]["weight"], 9);
+    let shown = asked.json("show servers json");
+    assert_eq!((&shown[0]["weight"], &shown[0]["initial_weight"]), (&9.into(), &1.into()));
+    let state = asked.ask("show servers state web");
+    assert!(state.contains(" 127.0.0.1 2 0 9 1 "), "{state}");
     for (command, answer) in [
         (format!("set weight {server} 257"), "Absolute weight can only be between 0 and 256 inclusive.\n\n"),
         ("set weight web/other:1 1".to_owned(), "No such server.\n\n"),
@@ -271,6 +274,36 @@ fn weights_are_kept_and_shown() {
         ),
     ] {
         assert_eq!(asked.ask(&command), answer, "{command}");
+    }
+}
+
+/// The route may be left out of a server's name where that says enough.
+#[test]
+fn a_server_is_found_in_whichever_route_has_it() {
+    let backend = Backend::echo(Listening::default());
+    let route = |name: &str, servers: &str| {
+        format!(
+            "[[service.route]]\nname = \"{name}\"\nsource = [\"127.0.0.1\"]\nsni = \"{name}.example\"\n{servers}\n"
+        )
+    };
+    let server = |name: &str| {
+        format!("[[service.route.server]]\nname = \"{name}\"\naddress = \"{}\"\n", backend.address())
+    };
+    let text = format!(
+        "{CONTROL}[[service]]\nname = \"web\"\naccept = \"127.0.0.1:0\"\n{}{}",
+        route("a", &[server("one"), server("both")].concat()),
+        route("b", &server("both"))
+    );
+    let tunnel = Tunnel::start(&text);
+    let path = tunnel.dir().join("control");
+    for (name, answer) in [
+        ("web/a/one", "1 (initial 1)\n\n"),
+        ("web/one", "1 (initial 1)\n\n"),
+        ("web/b/both", "1 (initial 1)\n\n"),
+        ("web/both", "Several routes have that server: say 'backend/route/server'.\n\n"),
+        ("web/b/one", "No such server.\n\n"),
+    ] {
+        assert_eq!(ask(&path, &format!("get weight {name}")), answer, "{name}");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::control::order::Order;
 use crate::log;
 use crate::policy::health::Seen;
 use crate::policy::marks::{Admin, HEAVIEST, Marks};
+use crate::policy::service::{Route, Service};
 use crate::sys::time;
 use std::sync::Arc;
 
@@ -171,7 +172,8 @@ pub(super) fn get_weight(call: &mut Call<'_>) -> Done {
     }
 }
 
-/// The server that the first word names: `service/server`, or `service/route/server` where there is more than one route.
+/// The server that the first word names: `service/route/server`, or `service/server` where no other route has one of that
+/// name.
 pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
     let said = call.words.first().filter(|said| said.contains('/'));
     let said = said.ok_or_else(|| "Require 'backend/server'.".to_owned())?;
@@ -182,20 +184,34 @@ pub(super) fn find_server(call: &mut Call<'_>) -> Result<Found, String> {
             continue;
         };
         knows_service = true;
-        for route in &service.routes {
-            let servers = route.upstream.servers.iter();
-            let mut servers = servers
-                .filter(|server| server_name(service.routes.len(), &route.name, &server.name) == name)
-                .peekable();
-            let first = servers.peek().and_then(|server| Some((server.marks.clone()?, server.weight)));
-            let Some((marks, weight)) = first else { continue };
-            let addresses =
-                servers.flat_map(|server| server.place.all()).map(|address| address.to_string()).collect();
-            let (service, route) = (service.name.to_string(), route.name.to_string());
-            return Ok(Found { service, route, addresses, marks, weight });
+        let whole =
+            |route: &Route, server: &str| server_name(service.routes.len(), &route.name, server) == name;
+        if let Some(found) =
+            service.routes.iter().find_map(|route| found(service, route, |one| whole(route, one)))
+        {
+            return Ok(found);
+        }
+        let mut several = service.routes.iter().filter_map(|route| found(service, route, |one| one == name));
+        match (several.next(), several.next()) {
+            (Some(one), None) => return Ok(one),
+            (Some(_), Some(_)) => {
+                return Err("Several routes have that server: say 'backend/route/server'.".to_owned());
+            }
+            _ => {}
         }
     }
     Err(if knows_service { "No such server." } else { "No such backend." }.to_owned())
+}
+
+/// The server of a route whose name `is_it`.
+fn found(service: &Service, route: &Route, is_it: impl Fn(&str) -> bool) -> Option<Found> {
+    let mut servers = route.upstream.servers.iter().filter(|server| is_it(&server.name)).peekable();
+    let first = servers.peek()?;
+    let (marks, weight) = (first.marks.clone()?, first.weight);
+    let addresses =
+        servers.flat_map(|server| server.place.all()).map(|address| address.to_string()).collect();
+    let (service, route) = (service.name.to_string(), route.name.to_string());
+    Some(Found { service, route, addresses, marks, weight })
 }
 
 #[cfg(test)]

@@ -128,10 +128,11 @@ fn state_line(iid: u64, service: &Service, server: &Server, now: f64, text: &mut
     let (status, result, health, state) = check_state(server);
     let since = super::field::whole((now - server.since).floor());
     let tls = u8::from(service.connects_tls);
-    let (service, name, weight) = (word(&service.name), word(&name), server.weight);
+    let (service, name) = (word(&service.name), word(&name));
+    let (weight, initial) = (server.weight, server.initial_weight);
     _ = writeln!(
         text,
-        "{iid} {service} {} {name} {} {running} {forced} {weight} 1 {since} {status} {result} {health} {state} 0 0 0 - {port} - {tls} 0 - - 0",
+        "{iid} {service} {} {name} {} {running} {forced} {weight} {initial} {since} {status} {result} {health} {state} 0 0 0 - {port} - {tls} 0 - - 0",
         server.number,
         word(address),
     );

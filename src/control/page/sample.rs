@@ -180,6 +180,7 @@ fn server(number: u32, name: &str, state: &str, admin: &str) -> Server {
         state: s(state),
         since: NOW - if down { 10.0 } else { 3.2 * DAY },
         weight: 100,
+        initial_weight: 100,
         backup: number == 3,
         max_connections: 2000,
         number,
