@@ -285,9 +285,11 @@ impl TlsStream {
     }
 
     /// The session in its present form, with the newest ticket, if it can be resumed. For the end of a connection: it
-    /// marks our direction as shut, or dropping the stream would spoil the session.
+    /// marks our direction as shut, or dropping the stream would spoil the session. Many servers answer our close_notify by
+    /// closing without one of theirs: that breaks the stream, and says nothing against the session.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
-        let ticket = if self.dead.is_some() { None } else { KeptSession::of(self.inner.ssl()) };
+        let spoiled = matches!(self.dead, Some(Break::Tls(..)));
+        let ticket = if spoiled { None } else { KeptSession::of(self.inner.ssl()) };
         if ticket.is_some() {
             self.inner.set_shutdown(ShutdownState::SENT);
         }

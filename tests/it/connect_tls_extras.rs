@@ -383,3 +383,36 @@ fn a_key_log_that_others_may_read_is_refused() {
     assert!(!tunnel.wait_exit().success());
     assert!(tunnel.log_text().contains("chmod 600"), "{}", tunnel.log_text());
 }
+
+/// As nginx' stream module does: our close_notify is answered by the end of TCP alone.
+#[test]
+fn a_server_that_closes_without_a_word_is_resumed_all_the_same() {
+    let pki = Pki::new();
+    let backend = Backend::start(Listening::tls(&pki.server), |mut peer| {
+        let word = peer.receive(4);
+        peer.send(&word);
+        peer.receive_all();
+        peer.fin();
+    });
+    let text = format!(
+        "[[service]]\nname = \"way\"\naccept = \"127.0.0.1:0\"\n\
+         connect = {{ address = \"{}\", tls = {{ ca = \"{}\" }} }}\n",
+        backend.address(),
+        pki.ca.display()
+    );
+    let tunnel = Tunnel::start_with(&text, Options::global("workers = 1"));
+    for (number, resumed) in ["no", "yes", "yes"].into_iter().enumerate() {
+        let mut client = Peer::plain(tunnel.address("way"));
+        client.send(b"ping");
+        assert_eq!(client.receive(4), b"ping");
+        client.half_close();
+        client.receive_all();
+        let line = tunnel.wait_closed(number + 1).pop().unwrap();
+        assert_eq!(
+            (line.get("reason"), line.get("server_resumed")),
+            ("server-truncated", resumed),
+            "{}",
+            line.text
+        );
+    }
+}
