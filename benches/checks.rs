@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What checking servers costs: the CPU time of the thread that checks, per check and as a share of one core, for many
 //! servers that are well. They are addresses of 127.0.0.0/8 behind one listener of ours, so what the kernel does for the
-//! servers' half of each connection stands on the same bill: a loop that does nothing but connect and reset shows how much
-//! that is. Beside them haproxy with the same servers, where it is installed.
+//! servers' half of each connection stands on the same bill: a plain loop that connects and resets shows how much that is. Beside them haproxy with the same servers, where it is installed.
 //!
 //! `cargo bench --bench checks [-- SERVERS [SECONDS]]`; a table in Markdown.
 #![allow(clippy::disallowed_methods, reason = "a benchmark has no worker whose clock it could use")]
@@ -147,9 +146,12 @@ fn tunnel(check: &str, servers: u32, port: u16, span: Duration) -> Cost {
 /// # Errors
 /// It is not installed, or does not start.
 fn haproxy(servers: u32, port: u16, span: Duration) -> io::Result<Cost> {
-    let mut text = "global\n maxconn 100\n nbthread 1\ndefaults\n mode tcp\n timeout connect 1s\n timeout client 5s\n timeout \
-                    server 5s\nlisten a\n bind 127.0.0.1:0\n"
-        .to_owned();
+    // It takes no port 0.
+    let own = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut text = format!(
+        "global\n maxconn 100\n nbthread 1\ndefaults\n mode tcp\n timeout connect 1s\n timeout client 5s\n timeout server \
+         5s\nlisten a\n bind {own}\n"
+    );
     for number in 0..servers {
         writeln!(text, " server s{number} {}:{port} check inter 2s", address(number)).unwrap();
     }
@@ -160,11 +162,15 @@ fn haproxy(servers: u32, port: u16, span: Duration) -> io::Result<Cost> {
     let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("haproxy");
     let command = command.env("PATH", path).arg("-db").arg("-f").arg(&config);
-    let peer = Program(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    let mut peer = Program(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
     // It spreads its first checks over the interval, too.
     thread::sleep(SETTLE);
     let place = PathBuf::from(format!("/proc/{}", peer.0.id()));
-    Ok(Cost::of(&place, f64::from(servers) / INTERVAL, span))
+    let cost = Cost::of(&place, f64::from(servers) / INTERVAL, span);
+    match peer.0.try_wait()? {
+        None => Ok(cost),
+        Some(status) => Err(io::Error::other(format!("it ended: {status}"))),
+    }
 }
 
 fn configuration(check: &str, servers: u32, port: u16) -> String {
