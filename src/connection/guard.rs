@@ -97,11 +97,7 @@ impl Limit {
                 return None;
             }
         }
-        let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
-        // Nobody else enters.
-        if active > self.peak.load(Ordering::Relaxed) {
-            self.peak.store(active, Ordering::Relaxed);
-        }
+        self.active.fetch_add(1, Ordering::SeqCst);
         Some(Guard(Arc::clone(self)))
     }
 
@@ -141,6 +137,14 @@ impl Limit {
 pub struct Guard(Arc<Limit>);
 
 impl Guard {
+    /// A connection has come for it, which may be more than there ever were at once. Only the main thread says so.
+    pub fn is_taken(&self) {
+        let active = self.0.active();
+        if active > self.0.peak.load(Ordering::Relaxed) {
+            self.0.peak.store(active, Ordering::Relaxed);
+        }
+    }
+
     /// Whether at least half of all places are free or taken by it.
     pub fn leaves_room(&self) -> bool {
         self.0.active() <= self.0.most.load(Ordering::Relaxed).div_ceil(2)
@@ -183,6 +187,7 @@ mod tests {
         assert!(first.leaves_room());
         let second = limit.enter().unwrap();
         assert!(!first.leaves_room());
+        first.is_taken();
         assert!(limit.enter().is_none());
         drop(first);
         assert!(limit.room().drain(), "the main thread waited");
@@ -190,5 +195,7 @@ mod tests {
         drop((second, third));
         assert!(!limit.room().drain(), "nobody waited");
         assert_eq!((limit.active(), limit.peak()), (0, 2));
+        let unused = Limit::of(2).enter().unwrap();
+        assert_eq!(unused.0.peak(), 0, "nobody came for it");
     }
 }

@@ -192,6 +192,7 @@ impl Listener {
             match self.listening.accept() {
                 Ok((socket, client)) => {
                     self.tell_resumed(ctx);
+                    guard.is_taken();
                     accepted += 1;
                     let (plan, at) = (Arc::clone(&self.plan), ctx.now);
                     // Only main pushes, so there is still the room it has just seen.
