@@ -139,7 +139,9 @@ fn stuck(worker: &Worker) -> Option<Problem> {
 /// Of one route: that no server is left, or those that are down.
 fn servers(route: &Route) -> Vec<Problem> {
     let is_out = |server: &&Server| {
-        matches!(&*server.state, "down" | "unresolved") || matches!(&*server.admin, "maint" | "drain")
+        matches!(&*server.state, "down" | "unresolved")
+            || matches!(&*server.admin, "maint" | "drain")
+            || server.weight == 0
     };
     let unresolved = route.servers.iter().find(|server| server.state == "unresolved");
     let down: Vec<&Server> = route.servers.iter().filter(|server| server.state == "down").collect();
@@ -155,6 +157,9 @@ fn servers(route: &Route) -> Vec<Problem> {
                 "no server of {place} has an address: see whether {} is in DNS, and whether the name servers answer",
                 one.name
             ),
+            (None, None) if route.servers.iter().all(|server| server.weight == 0) => {
+                format!("no server of {place} has a weight above 0: give one some")
+            }
             (None, None) => format!("every server of {place} was taken out by hand: put one back in"),
             (Some(one), _) => {
                 format!(
@@ -176,7 +181,18 @@ fn servers(route: &Route) -> Vec<Problem> {
     };
     let mut told: Vec<Problem> = down.iter().map(tell).collect();
     told.extend(only_backups(route, &place, is_out));
+    told.extend(only_paused(route, &place, is_out));
     told
+}
+
+/// Of a route whose servers that are not out have all been paused: connections there fail, and go on failing.
+fn only_paused(route: &Route, place: &str, is_out: impl Fn(&&Server) -> bool) -> Option<Problem> {
+    let mut left = route.servers.iter().filter(|server| !is_out(server)).peekable();
+    let first = *left.peek()?;
+    left.all(|server| server.state == "paused").then(|| {
+        let help = format!("see what connections to {} fail for (tunnelctl errors)", first.name);
+        error(place, format!("every server of {place} is paused{}: {help}", because(first)))
+    })
 }
 
 /// Of a route with backups: that nobody else serves.
@@ -390,6 +406,7 @@ mod tests {
             name: name.to_owned(),
             state: state.to_owned(),
             admin: admin.to_owned(),
+            weight: 1,
             ..Server::default()
         }
     }
@@ -509,6 +526,13 @@ mod tests {
         assert_eq!(found, ["error: every server of web/api was taken out by hand: put one back in"]);
         let taken_out = vec![server("one:80", "up", "maint"), server("two:80", "unchecked", "ready")];
         assert_eq!(of_routes(vec![route(taken_out), route(Vec::new())]), [""; 0]);
+        let weightless = Server { weight: 0, ..server("one:80", "up", "ready") };
+        let found = of_routes(vec![route(vec![weightless])]);
+        assert_eq!(found, ["error: no server of web/api has a weight above 0: give one some"]);
+        let found =
+            of_routes(vec![route(vec![server("one:80", "paused", "ready"), server("x", "up", "maint")])]);
+        let text = "error: every server of web/api is paused: see what connections to one:80 fail for (tunnelctl errors)";
+        assert_eq!(found, [text]);
         let backup = Server { backup: true, ..server("two:80", "up", "ready") };
         let found = of_routes(vec![route(vec![server("one:80", "up", "maint"), backup.clone()])]);
         assert_eq!(found, ["warning: only backups of web/api serve: bring one of its own servers back"]);

@@ -33,6 +33,9 @@ const LATE: &str = "no answer in time";
 /// The failure where no server was even tried.
 const TAKEN_OUT: &str = "every server is taken out";
 
+/// The text where nobody took them out.
+const WEIGHTLESS: &str = "no server has a weight above 0";
+
 /// The failure where no server's name could be resolved yet.
 const UNRESOLVED: &str = "no address is known of any server";
 
@@ -119,7 +122,8 @@ fn choose(
             Ok(None)
         }
         Picked::Nobody if upstream.servers.iter().any(|server| server.place.is_known()) => {
-            Err(failed(tried, TAKEN_OUT))
+            let weightless = upstream.servers.iter().all(|server| server.weight() == 0);
+            Err(failed(tried, if weightless { WEIGHTLESS } else { TAKEN_OUT }))
         }
         Picked::Nobody => Err(failed(tried, UNRESOLVED)),
         Picked::Full => stand_in_line(pair, upstream, tried, was_called, ctx),
@@ -261,7 +265,12 @@ fn give_up(pair: &mut Pair, service: &Service, tried: &mut Attempt, why: &str, c
         }
         let stats = Arc::clone(&server.stats);
         ctx.stats.missed().note(Missed { stats, at: ctx.at(), text: why.into() });
-        tried.failure = Some(format!("{}: {why}", server.name).into());
+        // Of a proxy on the way it is the one that was not reached.
+        let via = service.routes.get(pair.facts.route).and_then(|route| route.via.as_ref());
+        tried.failure = Some(match via {
+            Some(via) => format!("the proxy {} on the way to {}: {why}", via.name, server.name).into(),
+            None => format!("{}: {why}", server.name).into(),
+        });
     }
     tried.tried.push(pair.facts.server);
     tried.since = None;
