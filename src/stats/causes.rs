@@ -275,6 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lists_every_cause() {
+        let manual = include_str!("../../man/tunnel-http.7");
+        let (_, causes) = manual.split_once(".Sh CAUSES\n").unwrap();
+        let listed: Vec<_> = causes.split(".Sh ").next().unwrap().lines().collect();
+        let items = listed.iter().filter_map(|line| line.strip_prefix(".It Cm ")).collect::<Vec<_>>();
+        assert_eq!(items, CAUSES.iter().map(|(_, word, _)| *word).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_reason_that_says_it_all_keeps_its_word() {
         let text = || Box::from("x");
         let reasons = [
