@@ -64,7 +64,7 @@ deny: ## check dependencies against deny.toml (takes cargo-deny)
 
 bench: ## CPU time beside haproxy, nginx, hitch, … (BENCH='scenario …' for some)
 	$(need) bench
-	$(CARGO) bench $(flags) --bench rules --bench routes
+	$(CARGO) bench $(flags) --bench rules --bench routes --bench balance --bench checks --bench listing
 	$(CARGO) bench $(flags) --bench peers -- $(BENCH)
 
 soak: ## the integration tests at full counts; takes long (TEST=name for some)

@@ -54,8 +54,12 @@ struct Watched {
 impl Watched {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let service =
-            |name| format!("[[service]]\nname = \"{name}\"\naccept = \"127.0.0.1:0\"\nmode = \"demo\"\n");
+        // Those who stay say nothing for as long as the readers take.
+        let service = |name| {
+            format!(
+                "[[service]]\nname = \"{name}\"\naccept = \"127.0.0.1:0\"\nmode = \"demo\"\ntimeout = {{ idle = \"1h\" }}\n"
+            )
+        };
         let config = format!(
             "[control]\nsocket = \"{}\"\n\n{}\n{}",
             directory.path().join("control").display(),
